@@ -1,0 +1,3 @@
+"""Hiera as a backbone for detection and segmentation."""
+
+__version__ = "0.1.0"

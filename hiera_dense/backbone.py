@@ -1,0 +1,99 @@
+"""Hiera as a backbone of MMDetection and MMSegmentation: `type='hiera_dense.HieraBackbone'`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mmengine.model import BaseModule
+from torch import Tensor, nn
+
+from hiera_dense.hiera import Hiera
+from hiera_dense.layers import LayerNorm
+from hiera_dense.registry import MODELS
+
+
+@MODELS.register_module()
+class HieraBackbone(BaseModule):
+    """Feature maps of a Hiera trunk at strides 4, 8, 16, 32.
+
+    Args:
+        arch: A name in `variants.ARCHS`, or the fields of a `variants.Arch`.
+        in_channels: Channels of the image.
+        window_spec: Tokens per window side, one entry per stage, 0 = global. None: the arch's own.
+        global_att_blocks: Indices of blocks with global attention besides. None: the arch's own.
+        pos_embed: Fields of a `variants.PosEmbed`. None: the arch's own.
+        drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
+        out_indices: Stages whose maps are returned, counted from 0.
+        out_norm: Normalise each map with a LayerNorm of its own (`norm0` to `norm3`). The trunk has
+            no norm after a stage, so a neck wants it.
+        frozen_stages: -1: none; 0: patch and position embedding; n: these and the first n stages.
+            What is frozen gets no gradient and stays in eval mode.
+        with_cp: Recompute the activations of each block in the backward pass, to save memory.
+        init_cfg: mmengine's initialisation config.
+
+    Raises:
+        ValueError: An unknown name or field, or a value out of range.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any],
+        in_channels: int = 3,
+        window_spec: Sequence[int | Sequence[int]] | None = None,
+        global_att_blocks: Sequence[int] | None = None,
+        pos_embed: Mapping[str, Any] | None = None,
+        drop_path_rate: float = 0.0,
+        out_indices: Sequence[int] = (0, 1, 2, 3),
+        out_norm: bool = True,
+        frozen_stages: int = -1,
+        with_cp: bool = False,
+        init_cfg: Any = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.trunk = Hiera(
+            arch, in_channels, window_spec, global_att_blocks, pos_embed, drop_path_rate, with_cp
+        )
+        dims = self.trunk.arch.dims
+        stages = len(dims)
+        if not out_indices or list(out_indices) != sorted(set(out_indices) & set(range(stages))):
+            raise ValueError(
+                f"out_indices {tuple(out_indices)}; expected some of 0 to {stages - 1}, in order"
+            )
+        if not -1 <= frozen_stages <= stages:
+            raise ValueError(f"frozen_stages {frozen_stages}; expected -1 to {stages}")
+        self.out_indices = tuple(out_indices)
+        self.frozen_stages = frozen_stages
+        for i in self.out_indices:
+            self.add_module(f"norm{i}", LayerNorm(dims[i]) if out_norm else nn.Identity())
+        self._freeze()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Compute feature maps.
+
+        Args:
+            x: Images, shape (B, C_in, H, W), normalised; any H and W.
+
+        Returns:
+            One map for each of `out_indices`, shape (B, C, ceil(H / stride), ceil(W / stride)),
+            stride 4 to 32.
+        """
+        _, stages = self.trunk(x, return_intermediates=True)
+        return tuple(
+            self.get_submodule(f"norm{i}")(stages[i]).movedim(-1, 1).contiguous()
+            for i in self.out_indices
+        )
+
+    def train(self, mode: bool = True) -> "HieraBackbone":
+        """Set the mode; what is frozen stays in eval mode."""
+        super().train(mode)
+        self._freeze()
+        return self
+
+    def _freeze(self) -> None:
+        if self.frozen_stages < 0:
+            return
+        trunk = self.trunk
+        for table in trunk.parameters(recurse=False):
+            table.requires_grad_(False)
+        blocks = sum(trunk.arch.stages[: self.frozen_stages])
+        for module in (trunk.patch_embed, *trunk.blocks[:blocks]):
+            module.eval().requires_grad_(False)

@@ -1,0 +1,190 @@
+"""The Hiera trunk, for images of any size.
+
+Hiera: "A Hierarchical Vision Transformer without the Bells-and-Whistles" (Ryali et al., ICML 2023;
+facebookresearch/hiera). With `absolute_win` position embeddings, windows in all stages and few global
+blocks it is the HieraDet trunk of "Window Attention is Bugged" (Bolya et al., ICLR 2024) and of SAM 2
+(facebookresearch/sam2).
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from hiera_dense import pos_embed as positions
+from hiera_dense.layers import HieraBlock, PatchEmbed
+from hiera_dense.variants import Arch, resolve
+from hiera_dense.windows import Layout, Size, padding_mask, partition, relayout, unpartition
+
+
+class Hiera(nn.Module):
+    """A Hiera trunk: features without a final norm, initialised when built.
+
+    Args:
+        arch: A name in `variants.ARCHS`, or the fields of a `variants.Arch`.
+        in_channels: Channels of the image.
+        window_spec: Tokens per window side, one entry per stage, 0 = global. None: the arch's own.
+        global_att_blocks: Indices of blocks with global attention besides. None: the arch's own.
+        pos_embed: Fields of a `variants.PosEmbed`. None: the arch's own.
+        drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
+        with_cp: Recompute the activations of each block in the backward pass, to save memory.
+
+    Raises:
+        ValueError: An unknown name or field, or values that do not fit each other.
+    """
+
+    def __init__(
+        self,
+        arch: str | Mapping[str, Any],
+        in_channels: int = 3,
+        window_spec: Sequence[int | Sequence[int]] | None = None,
+        global_att_blocks: Sequence[int] | None = None,
+        pos_embed: Mapping[str, Any] | None = None,
+        drop_path_rate: float = 0.0,
+        with_cp: bool = False,
+    ) -> None:
+        super().__init__()
+        self.arch: Arch = resolve(arch, window_spec, global_att_blocks, pos_embed)
+        self.in_channels = in_channels
+        self.with_cp = with_cp
+        self.stage_ends = self.arch.stage_ends
+        a = self.arch
+        self.patch_embed = PatchEmbed(
+            in_channels, a.embed_dim, a.patch_kernel, a.patch_stride, a.patch_padding
+        )
+        self._build_pos_embed()
+        self.blocks = nn.ModuleList(self._build_blocks(drop_path_rate))
+        self._init_weights()
+
+    def _build_pos_embed(self) -> None:
+        dim, size = self.arch.embed_dim, self.arch.pos_embed.table_size
+        if self.arch.pos_embed.kind == "absolute":
+            self.pos_embed = nn.Parameter(torch.empty(1, math.prod(size), dim))
+        else:
+            self.pos_embed = nn.Parameter(torch.empty(1, dim, *size))
+            self.pos_embed_window = nn.Parameter(torch.empty(1, dim, *self.arch.mask_unit))
+
+    def _build_blocks(self, drop_path_rate: float) -> list[HieraBlock]:
+        a = self.arch
+        stage_of = [stage for stage, blocks in enumerate(a.stages) for _ in range(blocks)]
+        last = max(len(stage_of) - 1, 1)
+        return [
+            HieraBlock(
+                dim=a.dims[stage - 1] if i in a.q_pool_blocks else a.dims[stage],
+                dim_out=a.dims[stage],
+                num_heads=a.num_heads * 2**stage,
+                window=a.block_windows[i],
+                q_stride=a.q_stride if i in a.q_pool_blocks else None,
+                drop_path=drop_path_rate * i / last,
+            )
+            for i, stage in enumerate(stage_of)
+        ]
+
+    def _init_weights(self) -> None:
+        """As facebookresearch/hiera does it: biases of 0.02, not 0."""
+        for param in self.parameters(recurse=False):
+            nn.init.trunc_normal_(param, std=0.02)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
+                nn.init.trunc_normal_(module.weight, std=0.02)
+            if isinstance(module, nn.LayerNorm):
+                nn.init.ones_(module.weight)
+            if isinstance(module, nn.Linear | nn.LayerNorm):
+                nn.init.constant_(module.bias, 0.02)
+
+    def position_embedding(self, grid: Size) -> Tensor:
+        """The position embedding of a token grid, shape (1, *grid, C)."""
+        spec = self.arch.pos_embed
+        if spec.kind == "absolute":
+            return positions.absolute(self.pos_embed, spec.table_size, grid, spec.antialias)
+        return positions.absolute_win(self.pos_embed, self.pos_embed_window, grid, spec.antialias)
+
+    def forward(
+        self, x: Tensor, mask: Tensor | None = None, return_intermediates: bool = False
+    ) -> Tensor | tuple[Tensor, list[Tensor]]:
+        """Compute features.
+
+        Args:
+            x: Images, shape (B, C_in, H, W), normalised; any H and W.
+            mask: Bool, shape (B, units), True = keep: the mask units in row-major order, as many
+                kept in each image. H and W must then be multiples of a mask unit (32 px).
+            return_intermediates: Also return the features of every stage.
+
+        Returns:
+            The last features: without a mask shape (B, *grid, C), `grid` in spatial order, each side
+            halved (rounded up) by every stage after the first; with a mask
+            (B, n_visible, *unit, C). With `return_intermediates`, `(last, [one for each stage])`.
+
+        Raises:
+            ValueError: The shape of the input or of the mask does not fit.
+        """
+        self._check_input(x)
+        batch = len(x)
+        visible = None if mask is None else self._visible_units(x, mask)
+        x = self.patch_embed(x, visible)  # (B, *grid, C)
+        grid = tuple(x.shape[1:-1])
+        x = x + self.position_embedding(grid)
+        if mask is None:
+            layout = Layout(grid, grid)
+            x = x.flatten(1, -2)  # (B, N, C)
+        else:
+            layout = Layout(grid, self.arch.mask_unit)
+            x = partition(x, layout.window)[mask.flatten()]  # (B*n_visible, N, C)
+
+        outputs = []
+        padding = None
+        for i, block in enumerate(self.blocks):
+            needed = block.layout(layout)
+            if needed != layout:
+                if mask is not None:
+                    raise ValueError(
+                        f"a mask drops rows of mask units, {layout.window} tokens each before block "
+                        f"{i}, but the block has windows of {needed.window}; window_spec must follow "
+                        f"the mask unit: (8, 4, 2, 1), or 0 from some stage on"
+                    )
+                x, layout = relayout(x, layout, needed), needed
+                padding = padding_mask(layout, x.device)
+            x = self._run(block, x, batch, layout.window, padding)
+            if block.q_stride is not None:
+                layout = layout.pooled(block.q_stride)
+                padding = padding_mask(layout, x.device)
+            if i in self.stage_ends:
+                outputs.append(
+                    unpartition(x, layout)
+                    if mask is None
+                    else x.reshape(batch, -1, *layout.window, x.shape[-1])
+                )
+        return (outputs[-1], outputs) if return_intermediates else outputs[-1]
+
+    def _run(self, block: nn.Module, *args: Any) -> Tensor:
+        if self.with_cp and torch.is_grad_enabled():
+            return checkpoint(block, *args, use_reentrant=False)
+        return block(*args)
+
+    def _check_input(self, x: Tensor) -> None:
+        dims = len(self.arch.patch_kernel)
+        if x.ndim != dims + 2 or x.shape[1] != self.in_channels or 0 in x.shape:
+            size = ", ".join("THW"[-dims:])
+            raise ValueError(
+                f"input of shape {tuple(x.shape)}; expected (B, {self.in_channels}, {size}), not empty"
+            )
+
+    def _visible_units(self, x: Tensor, mask: Tensor) -> Tensor:
+        """A mask as (B, 1, *units), after checks."""
+        unit = tuple(u * s for u, s in zip(self.arch.mask_unit, self.arch.patch_stride, strict=True))
+        size = tuple(x.shape[2:])
+        if any(n % u for n, u in zip(size, unit, strict=True)):
+            raise ValueError(f"masked input of size {size}; expected multiples of {unit}")
+        units = tuple(n // u for n, u in zip(size, unit, strict=True))
+        expected = (len(x), math.prod(units))
+        if mask.dtype != torch.bool or tuple(mask.shape) != expected:
+            raise ValueError(
+                f"mask of shape {tuple(mask.shape)} and {mask.dtype}; expected {expected}, torch.bool"
+            )
+        kept = mask.sum(1)
+        if not (kept == kept[0]).all() or kept[0] == 0:
+            raise ValueError(f"mask keeps {kept.tolist()} units; expected as many in each image, > 0")
+        return mask.view(len(x), 1, *units)

@@ -1,0 +1,23 @@
+"""Package metadata. mmengine and the hosts are never required here: pip would lay the original
+packages over an installed fork of the same import names."""
+
+import re
+from pathlib import Path
+
+from setuptools import setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "hiera_dense/__init__.py").read_text())[1]
+
+setup(
+    name="hiera-dense",
+    version=VERSION,
+    description="Hiera as a backbone for detection and segmentation",
+    long_description=(ROOT / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=["hiera_dense"],
+    package_data={"hiera_dense": ["py.typed"]},
+    python_requires=">=3.10",
+    install_requires=["torch>=2.1", "timm>=1.0"],
+)
