@@ -1,0 +1,31 @@
+#!/bin/sh
+# Install the stack and this package into a virtual environment: requirements/install.sh VENV
+#
+# mmcv is a source package that compiles against the torch it finds, and leaves its ops out if it finds
+# none. So torch comes first, then mmcv without build isolation. Its wheel is kept in a folder named
+# after all that it depends on; pip's own cache would hand it to another torch.
+set -eu
+cd "$(dirname "$0")/.."
+venv=$1
+python=$venv/bin/python
+
+[ -x "$python" ] || "${PYTHON:-python3.11}" -m venv "$venv"
+"$python" -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+install() { "$venv/bin/uv" pip install --python "$python" --constraints requirements/constraints.txt "$@"; }
+
+install -r requirements/torch.txt
+mmcv=$(grep -E '^(onedl-)?mmcv==' requirements/constraints.txt)
+key=$mmcv-$("$python" -c 'import sys, torch; print(f"torch-{torch.__version__}-{sys.implementation.cache_tag}")')
+wheels=${XDG_CACHE_HOME:-$HOME/.cache}/hiera_dense/wheels/$key
+if ! ls "$wheels"/*.whl >/dev/null 2>&1; then
+    echo "compiling $mmcv; this takes about 10 minutes on 2 cores, once"
+    "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
+        --no-cache-dir --wheel-dir "$wheels.part" "$mmcv"
+    mkdir -p "$wheels"
+    mv "$wheels.part"/*.whl "$wheels"
+    rmdir "$wheels.part"
+fi
+install --no-build-isolation "$wheels"/*.whl -r requirements/hosts.txt -r requirements/dev.txt
+install --no-build-isolation --no-deps --editable .
+"$python" -c 'import mmcv.ops, mmdet, mmseg, hiera_dense.backbone'

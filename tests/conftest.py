@@ -1,0 +1,43 @@
+"""What tests share: a fixed seed, and trunks that are small but have every code path."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hiera_dense.variants import ARCHS
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def shallow(name: str) -> dict[str, Any]:
+    """An arch with its own widths and windows, but few blocks; global blocks stay where it has any."""
+    arch = ARCHS[name]
+    blocks = (4,) if arch.global_att_blocks else ()
+    return asdict(replace(arch, stages=(1, 2, 3, 2), global_att_blocks=blocks))
+
+
+def relative_error(result: Tensor, expected: Tensor) -> float:
+    """Largest absolute difference, as a share of the largest expected value."""
+    assert result.shape == expected.shape
+    return ((result - expected).abs().max() / expected.abs().max()).item()
+
+
+def randomize(module: torch.nn.Module) -> None:
+    """Random values for every parameter, so that no bias, norm or table is left out of a test."""
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for param in module.parameters():
+            scale = 0.5 / param[0].numel() ** 0.5 if param.ndim > 1 else 0.3
+            noise = torch.randn(param.shape, generator=generator, dtype=param.dtype)
+            param.copy_(noise * scale + (param.ndim == 1) * 0.5)
+
+
