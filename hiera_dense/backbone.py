@@ -12,7 +12,7 @@ from hiera_dense.registry import MODELS
 
 
 @MODELS.register_module()
-class HieraBackbone(BaseModule):
+class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no types
     """Feature maps of a Hiera trunk at strides 4, 8, 16, 32.
 
     Args:

@@ -1,14 +1,14 @@
 """The Hiera trunk, for images of any size.
 
-Hiera: "A Hierarchical Vision Transformer without the Bells-and-Whistles" (Ryali et al., ICML 2023;
-facebookresearch/hiera). With `absolute_win` position embeddings, windows in all stages and few global
-blocks it is the HieraDet trunk of "Window Attention is Bugged" (Bolya et al., ICLR 2024) and of SAM 2
-(facebookresearch/sam2).
+"Hiera: A Hierarchical Vision Transformer without the Bells-and-Whistles" (Ryali et al., ICML 2023;
+facebookresearch/hiera). With `absolute_win` position embeddings, windows in all stages and a few
+global blocks it is the trunk of SAM 2, after "Window Attention is Bugged" (Bolya et al., ICLR 2024;
+facebookresearch/sam2).
 """
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -114,9 +114,9 @@ class Hiera(nn.Module):
             return_intermediates: Also return the features of every stage.
 
         Returns:
-            The last features: without a mask shape (B, *grid, C), `grid` in spatial order, each side
-            halved (rounded up) by every stage after the first; with a mask
-            (B, n_visible, *unit, C). With `return_intermediates`, `(last, [one for each stage])`.
+            The last features: without a mask (B, *grid, C) in spatial order; every stage but the
+            first halves the grid, rounding up. With a mask (B, n_visible, *unit, C). With
+            `return_intermediates`: (last, [one for each stage]).
 
         Raises:
             ValueError: The shape of the input or of the mask does not fit.
@@ -136,14 +136,14 @@ class Hiera(nn.Module):
 
         outputs = []
         padding = None
-        for i, block in enumerate(self.blocks):
+        for i, block in enumerate(cast("Iterable[HieraBlock]", self.blocks)):
             needed = block.layout(layout)
             if needed != layout:
                 if mask is not None:
                     raise ValueError(
-                        f"a mask drops rows of mask units, {layout.window} tokens each before block "
-                        f"{i}, but the block has windows of {needed.window}; window_spec must follow "
-                        f"the mask unit: (8, 4, 2, 1), or 0 from some stage on"
+                        f"with a mask, block {i} gets mask units of {layout.window} tokens, but it "
+                        f"attends in windows of {needed.window}; window_spec must follow the mask "
+                        f"unit: {self.arch.mask_unit} halved by every stage, or 0"
                     )
                 x, layout = relayout(x, layout, needed), needed
                 padding = padding_mask(layout, x.device)
@@ -151,40 +151,40 @@ class Hiera(nn.Module):
             if block.q_stride is not None:
                 layout = layout.pooled(block.q_stride)
                 padding = padding_mask(layout, x.device)
-            if i in self.stage_ends:
-                outputs.append(
-                    unpartition(x, layout)
-                    if mask is None
-                    else x.reshape(batch, -1, *layout.window, x.shape[-1])
-                )
+            if i in self.stage_ends and mask is None:
+                outputs.append(unpartition(x, layout))
+            elif i in self.stage_ends:
+                outputs.append(x.reshape(batch, -1, *layout.window, x.shape[-1]))
         return (outputs[-1], outputs) if return_intermediates else outputs[-1]
 
-    def _run(self, block: nn.Module, *args: Any) -> Tensor:
+    def _run(self, block: HieraBlock, *args: Any) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
-            return checkpoint(block, *args, use_reentrant=False)
-        return block(*args)
+            return cast(Tensor, checkpoint(block, *args, use_reentrant=False))
+        return cast(Tensor, block(*args))
 
     def _check_input(self, x: Tensor) -> None:
         dims = len(self.arch.patch_kernel)
         if x.ndim != dims + 2 or x.shape[1] != self.in_channels or 0 in x.shape:
             size = ", ".join("THW"[-dims:])
-            raise ValueError(
-                f"input of shape {tuple(x.shape)}; expected (B, {self.in_channels}, {size}), not empty"
-            )
+            expected = f"(B, {self.in_channels}, {size}), not empty"
+            raise ValueError(f"input of shape {tuple(x.shape)}; expected {expected}")
 
     def _visible_units(self, x: Tensor, mask: Tensor) -> Tensor:
         """A mask as (B, 1, *units), after checks."""
-        unit = tuple(u * s for u, s in zip(self.arch.mask_unit, self.arch.patch_stride, strict=True))
+        unit = tuple(
+            u * s for u, s in zip(self.arch.mask_unit, self.arch.patch_stride, strict=True)
+        )
         size = tuple(x.shape[2:])
         if any(n % u for n, u in zip(size, unit, strict=True)):
             raise ValueError(f"masked input of size {size}; expected multiples of {unit}")
         units = tuple(n // u for n, u in zip(size, unit, strict=True))
         expected = (len(x), math.prod(units))
         if mask.dtype != torch.bool or tuple(mask.shape) != expected:
-            raise ValueError(
-                f"mask of shape {tuple(mask.shape)} and {mask.dtype}; expected {expected}, torch.bool"
-            )
+            given = f"shape {tuple(mask.shape)} and {mask.dtype}"
+            raise ValueError(f"mask of {given}; expected {expected}, torch.bool")
         kept = mask.sum(1)
         if not (kept == kept[0]).all() or kept[0] == 0:
-            raise ValueError(f"mask keeps {kept.tolist()} units; expected as many in each image, > 0")
+            raise ValueError(
+                f"mask keeps {kept.tolist()} units; expected as many in each image, > 0"
+            )
         return mask.view(len(x), 1, *units)

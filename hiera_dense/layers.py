@@ -4,6 +4,7 @@ Parameter names are those of facebookresearch/hiera (`hiera.py`), so its weights
 """
 
 from functools import partial
+from typing import Any, cast
 
 import torch.nn.functional as F
 from timm.layers import DropPath, Mlp
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from hiera_dense.windows import Layout, Size, max_pool, zero_padding
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
-_CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
+_CONVS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class PatchEmbed(nn.Module):
@@ -43,7 +44,7 @@ class PatchEmbed(nn.Module):
         """
         if visible is not None:
             x = x * F.interpolate(visible.to(x.dtype), size=x.shape[2:], mode="nearest")
-        return self.proj(x).movedim(1, -1)
+        return cast(Tensor, self.proj(x)).movedim(1, -1)
 
 
 class Attention(nn.Module):
@@ -82,7 +83,7 @@ class Attention(nn.Module):
         q, k, v = (self._split_heads(t, groups) for t in (q, k, v))
         x = F.scaled_dot_product_attention(q, k, v)  # (groups, nH, N', D)
         x = x.transpose(1, 2).flatten(2)  # (groups, N', C_out)
-        return self.proj(x.reshape(rows, -1, x.shape[-1]))
+        return cast(Tensor, self.proj(x.reshape(rows, -1, x.shape[-1])))
 
     def _split_heads(self, x: Tensor, groups: int) -> Tensor:
         x = x.reshape(groups, -1, self.num_heads, x.shape[-1] // self.num_heads)
@@ -160,4 +161,4 @@ class HieraBlock(nn.Module):
 
     def _drop(self, x: Tensor, batch: int) -> Tensor:
         """Drop a branch for whole images, not for single windows."""
-        return self.drop_path(x.reshape(batch, -1, x.shape[-1])).view_as(x)
+        return cast(Tensor, self.drop_path(x.reshape(batch, -1, x.shape[-1]))).view_as(x)

@@ -10,7 +10,7 @@ Tables keep the size they were learned at; what they become on another grid is c
 import torch.nn.functional as F
 from torch import Tensor
 
-from hiera_dense.windows import Size, ceil_div
+from hiera_dense.windows import Size, ceil_div, crop
 
 
 def resize(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
@@ -40,7 +40,7 @@ def tile(table: Tensor, grid: Size) -> Tensor:
         Shape (1, C, *grid).
     """
     repeats = ceil_div(grid, tuple(table.shape[2:]))
-    return table.tile(1, 1, *repeats)[(..., *(slice(n) for n in grid))]
+    return crop(table.tile(1, 1, *repeats), grid, first=2)
 
 
 def absolute(pos_embed: Tensor, size: Size, grid: Size, antialias: bool = False) -> Tensor:

@@ -82,7 +82,9 @@ class Arch:
             )
         depth = sum(self.stages)
         if outside := [i for i in self.global_att_blocks if not 0 <= i < depth]:
-            raise ValueError(f"global_att_blocks {outside} out of range; blocks are 0 to {depth - 1}")
+            raise ValueError(
+                f"global_att_blocks {outside} out of range; blocks are 0 to {depth - 1}"
+            )
         windows = self.block_windows
         for i in self.q_pool_blocks:
             window = windows[i]
@@ -121,13 +123,14 @@ class Arch:
         )
 
     def _window(self, entry: int | Sequence[int]) -> Size | None:
+        if entry == 0:
+            return None
         dims = len(self.mask_unit)
         window = (1,) * (dims - 2) + (entry,) * 2 if isinstance(entry, int) else tuple(entry)
-        if len(window) != dims or any(w < 0 for w in window) or (any(window) and not all(window)):
-            raise ValueError(
-                f"window_spec entry {entry!r}; expected 0 (global), a positive int, or {dims} of them"
-            )
-        return window if all(window) else None
+        if len(window) != dims or min(window) < 1:
+            expected = f"0 (global), a positive int, or {dims} of these"
+            raise ValueError(f"window_spec entry {entry!r}; expected {expected}")
+        return window
 
 
 def _sam2(

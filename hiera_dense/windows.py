@@ -68,6 +68,13 @@ def _pad_end(x: Tensor, size: Size, value: float = 0.0) -> Tensor:
     return F.pad(x, pad, value=value)
 
 
+def crop(x: Tensor, size: Size, first: int) -> Tensor:
+    """Keep the start of each spatial axis; `first` is the first of these axes."""
+    for axis, length in enumerate(size, first):
+        x = x.narrow(axis, 0, length)
+    return x
+
+
 def partition(x: Tensor, window: Size) -> Tensor:
     """Cut a grid of tokens into windows, with zeros where they reach over its end.
 
@@ -103,7 +110,7 @@ def unpartition(x: Tensor, layout: Layout) -> Tensor:
     order = _interleaved(tuple(range(1, 1 + dims)), tuple(range(1 + dims, 1 + 2 * dims)))
     x = x.permute(0, *order, 2 * dims + 1)  # (B, nH, h, nW, w, C) for an image
     x = x.reshape(len(x), *layout.padded_grid, x.shape[-1])
-    return x[(slice(None), *(slice(n) for n in layout.grid))]  # (B, *grid, C)
+    return crop(x, layout.grid, first=1)  # (B, *grid, C)
 
 
 def relayout(x: Tensor, old: Layout, new: Layout) -> Tensor:
@@ -179,4 +186,3 @@ def zero_padding(x: Tensor, padding: Tensor | None) -> Tensor:
         padding: What `padding_mask` gives, shape (nW, N, 1), or None.
     """
     return x if padding is None else _mask(x, padding, 0.0)
-

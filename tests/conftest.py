@@ -19,7 +19,7 @@ def _seed() -> None:
 
 
 def shallow(name: str) -> dict[str, Any]:
-    """An arch with its own widths and windows, but few blocks; global blocks stay where it has any."""
+    """An arch with its own widths and windows, but few blocks; some global where it has any."""
     arch = ARCHS[name]
     blocks = (4,) if arch.global_att_blocks else ()
     return asdict(replace(arch, stages=(1, 2, 3, 2), global_att_blocks=blocks))
@@ -39,5 +39,3 @@ def randomize(module: torch.nn.Module) -> None:
             scale = 0.5 / param[0].numel() ** 0.5 if param.ndim > 1 else 0.3
             noise = torch.randn(param.shape, generator=generator, dtype=param.dtype)
             param.copy_(noise * scale + (param.ndim == 1) * 0.5)
-
-

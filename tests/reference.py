@@ -32,7 +32,7 @@ def position_embedding(arch: Arch, state: State, height: int, width: int) -> Ten
 
 
 def pool_cells(x: Tensor, height: int, width: int) -> Tensor:
-    """2 x 2 max pooling of the first `height` x `width` tokens of (H, W, C); the rest is not there."""
+    """2 x 2 max pooling of the first `height` x `width` tokens of (H, W, C) alone."""
     out_h, out_w = (height + 1) // 2, (width + 1) // 2
     out = x.new_empty(out_h, out_w, x.shape[2])
     for i in range(out_h):
@@ -47,14 +47,11 @@ def linear(x: Tensor, state: State, name: str) -> Tensor:
 
 
 def norm(x: Tensor, state: State, name: str) -> Tensor:
-    return F.layer_norm(
-        x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-6
-    )
+    return F.layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-6)
 
 
 def attend(window: Tensor, real: tuple[int, int], heads: int, pool: bool, state: State) -> Tensor:
     """Attention in one window (h, w, C), of which the first `real` tokens are in the image."""
-    h, w, _ = window.shape
     q, k, v = linear(window, state, "attn.qkv").chunk(3, dim=-1)
     channels = q.shape[-1]
     q = pool_cells(q, *real) if pool else q[: real[0], : real[1]]
@@ -99,7 +96,9 @@ def stage_maps(arch: Arch, state: State, images: Tensor) -> list[Tensor]:
     for stage, depth in enumerate(arch.stages):
         for first in (True, *[False] * (depth - 1)):
             pool = first and stage > 0
-            own = {k.split(".", 2)[2]: v for k, v in state.items() if k.startswith(f"blocks.{index}.")}
+            own = {
+                k.split(".", 2)[2]: v for k, v in state.items() if k.startswith(f"blocks.{index}.")
+            }
             window = (0, 0) if index in arch.global_att_blocks else side
             x = torch.stack([block(image, window, heads * 2**stage, pool, own) for image in x])
             side = sides[stage]

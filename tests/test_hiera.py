@@ -150,7 +150,10 @@ def test_checkpointing_changes_no_gradient() -> None:
         (dict(arch="tiny", window_spec=(8, 5, 0, 0)), r"window \(5, 5\) of block 3.* multiples of"),
         (dict(arch="tiny", window_spec=(8, -4, 0, 0)), "window_spec entry -4; expected 0"),
         (dict(arch="tiny", window_spec=(8, (4, 0), 0, 0)), "window_spec entry"),
-        (dict(arch="tiny", global_att_blocks=(12,)), r"global_att_blocks \[12\] out of range.* 0 to 11"),
+        (
+            dict(arch="tiny", global_att_blocks=(12,)),
+            r"global_att_blocks \[12\] out of range.* 0 to 11",
+        ),
         (dict(arch="tiny", pos_embed=dict(kind="sine")), "unknown pos_embed kind 'sine'; known"),
         (dict(arch="tiny", pos_embed=dict(scale=1)), "unknown pos_embed field scale; known: kind"),
     ],

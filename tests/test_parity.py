@@ -55,7 +55,9 @@ def assert_equal(ours: list[Tensor], theirs: list[Tensor]) -> None:
 def test_stage_ends_equal_the_original(name: str) -> None:
     peer, trunk = fair(name, FAIR[name])
     images = torch.randn(1, 3, 224, 224)
-    assert_equal(trunk(images, return_intermediates=True)[1], peer(images, return_intermediates=True)[1])
+    assert_equal(
+        trunk(images, return_intermediates=True)[1], peer(images, return_intermediates=True)[1]
+    )
 
 
 @pytest.mark.parametrize("name", ["tiny", "base_plus"])
@@ -71,15 +73,16 @@ def test_masked_stage_ends_equal_the_original(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["tiny", "base"])
 def test_gradients_equal_the_original(name: str) -> None:
-    peer, trunk = fair(name, FAIR[name])
-    images = torch.randn(2, 3, 224, 224)
-    weights = [torch.randn(2, 56 >> i, 56 >> i, trunk.arch.dims[i]) for i in range(4)]
+    """In float64: in float32 a rounding error can make max pooling choose another token."""
+    peer, trunk = (model.double() for model in fair(name, FAIR[name]))
+    images = torch.randn(2, 3, 224, 224, dtype=torch.float64)
+    weights = [torch.randn_like(m) for m in trunk(images, return_intermediates=True)[1]]
     for model in (peer, trunk):
         maps = model(images, return_intermediates=True)[1]
         sum((m * w).mean() for m, w in zip(maps, weights, strict=True)).backward()
     theirs = dict(peer.named_parameters())
     errors = {n: relative_error(p.grad, theirs[n].grad) for n, p in trunk.named_parameters()}
-    assert max(errors.values()) < 1e-3, max(errors.items(), key=lambda item: item[1])
+    assert max(errors.values()) < 1e-9, max(errors.items(), key=lambda item: item[1])
 
 
 # 256: windows of 14 do not divide 16 x 16 tokens. 448: they divide 28 x 28.

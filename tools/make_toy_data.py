@@ -1,8 +1,8 @@
 """Draw a small data set of overlapping shapes, for trying instance and semantic segmentation.
 
 The same scenes are written twice:
-    FOLDER/instances   train/, val/, instances_train.json, instances_val.json (COCO, RLE masks)
-    FOLDER/segments    images/{training,validation}/, annotations/{training,validation}/ (index masks)
+    FOLDER/instances  train/, val/, instances_train.json, instances_val.json (COCO, RLE masks)
+    FOLDER/segments   {images,annotations}/{training,validation}/ (annotations: index masks)
 """
 
 import argparse
@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 from pycocotools import mask as rle
+
+Array = NDArray[Any]
 
 # A class and the colour that its shapes lean to.
 CLASSES = {
@@ -27,7 +30,7 @@ MIN_VISIBLE = 0.3  # share of a shape that no other shape may cover
 MIN_PIXELS = 24
 
 
-def texture(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
+def texture(rng: np.random.Generator, size: int, cells: int) -> Array:
     """Smooth noise around 0, shape (size, size)."""
     noise = (rng.random((cells, cells)) * 255).astype(np.uint8)
     image = Image.fromarray(noise).resize((size, size), Image.Resampling.BICUBIC)
@@ -47,9 +50,7 @@ def silhouette(rng: np.random.Generator, name: str, size: int) -> Image.Image:
     return canvas
 
 
-def draw_scene(
-    rng: np.random.Generator, size: int
-) -> tuple[np.ndarray, list[tuple[int, np.ndarray]]]:
+def draw_scene(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[int, Array]]]:
     """Draw one picture.
 
     Returns:
@@ -59,7 +60,7 @@ def draw_scene(
     base, tint = rng.uniform(0.25, 0.75, 3), rng.uniform(-0.3, 0.3, 3)
     image = base + texture(rng, size, 5)[..., None] * tint
     image += 0.25 * texture(rng, size, size // 4)[..., None]
-    shapes: list[tuple[int, np.ndarray, int]] = []  # class, visible part, area
+    shapes: list[tuple[int, Array, int]] = []  # class, visible part, area
     for _ in range(rng.integers(3, 10)):
         label = int(rng.integers(len(CLASSES)))
         name = list(CLASSES)[label]
@@ -78,7 +79,7 @@ def draw_scene(
     return (image.clip(0, 1) * 255).astype(np.uint8), visible
 
 
-def annotation(mask: np.ndarray, label: int) -> dict[str, Any]:
+def annotation(mask: Array, label: int) -> dict[str, Any]:
     """A COCO annotation without its ids."""
     encoded = rle.encode(np.asfortranarray(mask, dtype=np.uint8))
     return {

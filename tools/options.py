@@ -21,9 +21,7 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
         metavar="KEY=VALUE",
         help="override settings of the config, e.g. train_dataloader.batch_size=4",
     )
-    parser.add_argument(
-        "--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none", help="job launcher"
-    )
+    parser.add_argument("--launcher", choices=["none", "pytorch", "slurm", "mpi"], default="none")
     parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
     return parser
 

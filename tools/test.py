@@ -1,5 +1,7 @@
 """Evaluate a checkpoint of a detector or a segmenter."""
 
+from pathlib import Path
+
 from mmengine.runner import Runner
 from options import load_config, make_parser
 
@@ -17,8 +19,8 @@ def main() -> None:
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
     if args.show_dir:
-        cfg.default_hooks.visualization.update(draw=True, interval=1)
-        cfg.visualizer.save_dir = args.show_dir
+        folder = str(Path(args.show_dir).resolve())
+        cfg.default_hooks.visualization.update(draw=True, test_out_dir=folder)
     if args.out and cfg.default_scope == "mmdet":
         if not args.out.endswith((".pkl", ".pickle")):
             parser.error(f"--out {args.out}: expected a .pkl file for a detector")

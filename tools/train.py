@@ -13,7 +13,7 @@ def main() -> None:
         metavar="CHECKPOINT",
         help="go on from a checkpoint; without a value, from the last one in the work dir",
     )
-    parser.add_argument("--amp", action="store_true", help="automatic mixed precision (needs a GPU)")
+    parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
     parser.add_argument(
         "--auto-scale-lr",
         action="store_true",

@@ -1,0 +1,30 @@
+# Hiera-T, UperNet on drawn shapes (tools/make_toy_data.py), from random weights.
+# Hardware: a CPU will do.
+# Command: make demo
+_base_ = [
+    '../_base_/models/upernet_hiera.py', '../_base_/datasets/mask_folder.py',
+    '../_base_/schedules/adamw_cosine_200i.py', '../_base_/mmseg_runtime.py'
+]
+metainfo = dict(
+    classes=('background', 'disc', 'square', 'triangle', 'star'),
+    palette=[[0, 0, 0], [230, 60, 60], [60, 200, 60], [60, 90, 230], [230, 200, 50]])
+crop_size = (160, 160)  # all of an image
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', reduce_zero_label=False),
+    dict(type='RandomFlip', prob=0.5),
+    dict(type='PackSegInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadAnnotations', reduce_zero_label=False),
+    dict(type='PackSegInputs')
+]
+dataset = dict(metainfo=metainfo, img_suffix='.png')
+train_dataloader = dict(dataset=dict(**dataset, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(**dataset, pipeline=test_pipeline))
+test_dataloader = val_dataloader
+# Plain BatchNorm: SyncBN needs a GPU. Narrow heads: the classes are few.
+head = dict(channels=128, num_classes=5, norm_cfg=dict(type='BN', requires_grad=True))
+model = dict(backbone=dict(arch='tiny'), decode_head=head, auxiliary_head=head)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))

@@ -1,0 +1,41 @@
+"""What importing a module loads, each in a fresh interpreter; and how hosts find the backbone."""
+
+import subprocess
+import sys
+
+import pytest
+
+HOSTS = ("mmcv", "mmdet", "mmseg")
+
+
+def loaded_after(code: str) -> set[str]:
+    """Top-level modules that are loaded after running some code."""
+    code += "; import sys; print(' '.join({name.split('.')[0] for name in sys.modules}))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(run.stdout.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("hiera_dense", ("torch", "timm", "mmengine", *HOSTS)),
+        ("hiera_dense.variants", ("torch", "timm", "mmengine", *HOSTS)),
+        ("hiera_dense.windows", ("timm", "mmengine", *HOSTS)),
+        ("hiera_dense.hiera", ("mmengine", *HOSTS)),
+        ("hiera_dense.backbone", HOSTS),
+        ("hiera_dense.norms", HOSTS),
+    ],
+)
+def test_a_module_loads_no_more_than_it_may(module: str, absent: tuple[str, ...]) -> None:
+    assert not loaded_after(f"import {module}").intersection(absent)
+
+
+@pytest.mark.parametrize("host", ["mmdet", "mmseg"])
+def test_a_host_finds_the_scope_with_nothing_imported(host: str) -> None:
+    code = (
+        f"from {host}.registry import MODELS; "
+        "model = MODELS.build(dict(type='hiera_dense.HieraBackbone', arch='tiny')); "
+        "assert type(model).__module__ == 'hiera_dense.backbone'; "
+        "assert MODELS.get('hiera_dense.LN2d')"
+    )
+    assert host in loaded_after(code)
