@@ -126,7 +126,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path, help="where to write")
     parser.add_argument("--train", type=int, default=200, help="training images (default: 200)")
     parser.add_argument("--val", type=int, default=40, help="validation images (default: 40)")
-    parser.add_argument("--size", type=int, default=160, help="side in pixels (default: 160)")
+    parser.add_argument("--size", type=int, default=320, help="side in pixels (default: 320)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     write_split(args.folder, "train", args.train, args.size, 2 * args.seed)

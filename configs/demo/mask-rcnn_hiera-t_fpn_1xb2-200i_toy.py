@@ -6,7 +6,8 @@ _base_ = [
     '../_base_/schedules/adamw_cosine_200i.py', '../_base_/mmdet_runtime.py'
 ]
 classes = ('disc', 'square', 'triangle', 'star')
-metainfo = dict(classes=classes)
+metainfo = dict(
+    classes=classes, palette=[(230, 60, 60), (60, 200, 60), (60, 90, 230), (230, 200, 50)])
 resize = dict(type='Resize', scale=(160, 160), keep_ratio=True)
 train_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -9,14 +9,15 @@ metainfo = dict(
     classes=('background', 'disc', 'square', 'triangle', 'star'),
     palette=[[0, 0, 0], [230, 60, 60], [60, 200, 60], [60, 90, 230], [230, 200, 50]])
 crop_size = (160, 160)  # all of an image
+resize = dict(type='Resize', scale=crop_size, keep_ratio=True)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='LoadAnnotations', reduce_zero_label=False),
+    dict(type='LoadAnnotations', reduce_zero_label=False), resize,
     dict(type='RandomFlip', prob=0.5),
     dict(type='PackSegInputs')
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    dict(type='LoadImageFromFile'), resize,
     dict(type='LoadAnnotations', reduce_zero_label=False),
     dict(type='PackSegInputs')
 ]
