@@ -28,7 +28,7 @@ def expected_shapes(name: str, batch: int, height: int, width: int) -> list[tupl
 
 @pytest.mark.parametrize("name", ARCHS)
 def test_every_arch(name: str) -> None:
-    model = backbone(name, drop_path_rate=0.1)
+    model = backbone(name)
     for mode, batch, size in [(True, 2, (64, 96)), (False, 1, (50, 75)), (True, 1, (33, 20))]:
         model.train(mode)
         maps = model(torch.randn(batch, 3, *size))

@@ -99,9 +99,7 @@ def test_heads_have_the_classes_of_the_data(path: Path) -> None:
 
 
 @each(OWN)
-def test_the_folder_comes_from_the_environment(
-    path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_folder_comes_from_the_environment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HIERA_DENSE_DATA", "/some/where")
     cfg = Config.fromfile(path)
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):

@@ -12,7 +12,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-DETECTOR = ROOT / "configs/demo/mask-rcnn_hiera-t_fpn_1xb2-200i_toy.py"
+DETECTOR = ROOT / "configs/demo/mask-rcnn_hiera-t_fpn_1xb3-200i_toy.py"
 SEGMENTER = ROOT / "configs/demo/upernet_hiera-t_1xb4-200i_toy-160x160.py"
 SHORT = [
     "train_cfg.max_iters=2",

@@ -30,7 +30,7 @@ class Task:
 TASKS = (
     Task(
         "Mask R-CNN, Hiera-T",
-        "configs/demo/mask-rcnn_hiera-t_fpn_1xb2-200i_toy.py",
+        "configs/demo/mask-rcnn_hiera-t_fpn_1xb3-200i_toy.py",
         "instances",
         {"coco/bbox_mAP": "box AP", "coco/segm_mAP": "mask AP"},
         1.0,

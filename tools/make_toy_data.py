@@ -57,7 +57,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[i
         The image, uint8, shape (size, size, 3), and for each shape its class and the bool mask of
         what is visible of it.
     """
-    base, tint = rng.uniform(0.25, 0.75, 3), rng.uniform(-0.3, 0.3, 3)
+    base, tint = rng.uniform(0.3, 0.6, 3), rng.uniform(-0.3, 0.3, 3)
     image = base + texture(rng, size, 5)[..., None] * tint
     image += 0.25 * texture(rng, size, size // 4)[..., None]
     shapes: list[tuple[int, Array, int]] = []  # class, visible part, area
@@ -70,7 +70,7 @@ def draw_scene(rng: np.random.Generator, size: int) -> tuple[Array, list[tuple[i
         if mask.sum() < MIN_PIXELS or any(v.sum() < MIN_VISIBLE * area for _, v, area in left):
             continue
         shapes = [*left, (label, mask, int(mask.sum()))]
-        color = 0.55 * np.array(CLASSES[name]) + 0.45 * rng.random(3)
+        color = 0.75 * np.array(CLASSES[name]) + 0.25 * rng.random(3)
         fill = color + 0.3 * texture(rng, size, 12)[..., None]
         edge = mask & (np.asarray(canvas.filter(ImageFilter.MinFilter(3))) == 0)
         image = np.where(mask[..., None], np.where(edge[..., None], fill * 0.5, fill), image)
@@ -125,7 +125,7 @@ def main() -> None:
     )
     parser.add_argument("folder", type=Path, help="where to write")
     parser.add_argument("--train", type=int, default=200, help="training images (default: 200)")
-    parser.add_argument("--val", type=int, default=40, help="validation images (default: 40)")
+    parser.add_argument("--val", type=int, default=24, help="validation images (default: 24)")
     parser.add_argument("--size", type=int, default=320, help="side in pixels (default: 320)")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

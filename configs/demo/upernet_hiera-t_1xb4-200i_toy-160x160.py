@@ -28,4 +28,5 @@ test_dataloader = val_dataloader
 # Plain BatchNorm: SyncBN needs a GPU. Narrow heads: the classes are few.
 head = dict(channels=128, num_classes=5, norm_cfg=dict(type='BN', requires_grad=True))
 model = dict(backbone=dict(arch='tiny'), decode_head=head, auxiliary_head=head)
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
+train_cfg = dict(val_interval=200)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=200))

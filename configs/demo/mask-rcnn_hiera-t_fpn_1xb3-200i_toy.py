@@ -20,16 +20,23 @@ test_pipeline = [
     dict(type='LoadAnnotations', with_bbox=True, with_mask=True),
     dict(type='PackDetInputs')
 ]
-train_dataloader = dict(dataset=dict(metainfo=metainfo, pipeline=train_pipeline))
+train_dataloader = dict(batch_size=3, dataset=dict(metainfo=metainfo, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(metainfo=metainfo, pipeline=test_pipeline))
 test_dataloader = val_dataloader
+# Half the usual channels, fewer regions: enough for a few objects in a small image, at a third of the
+# cost.
+extractor = dict(out_channels=128)
 model = dict(
     backbone=dict(arch='tiny'),
-    rpn_head=dict(anchor_generator=dict(scales=[4])),
+    neck=dict(out_channels=128),
+    rpn_head=dict(
+        in_channels=128, feat_channels=128, anchor_generator=dict(scales=[4])),
     roi_head=dict(
-        bbox_head=dict(type='Shared2FCBBoxHead', num_classes=len(classes)),
-        mask_head=dict(num_convs=2, num_classes=len(classes))),
-    # A few objects in an image need few regions.
+        bbox_roi_extractor=extractor,
+        mask_roi_extractor=extractor,
+        bbox_head=dict(type='Shared2FCBBoxHead', in_channels=128, num_classes=len(classes)),
+        mask_head=dict(in_channels=128, conv_out_channels=128, num_classes=len(classes))),
     train_cfg=dict(rpn_proposal=dict(max_per_img=300), rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=dict(max_per_img=200)))
-default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))
+train_cfg = dict(val_interval=200)
+default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=200))
