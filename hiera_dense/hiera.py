@@ -69,18 +69,17 @@ class Hiera(nn.Module):
 
     def _build_blocks(self, drop_path_rate: float) -> list[HieraBlock]:
         a = self.arch
-        stage_of = [stage for stage, blocks in enumerate(a.stages) for _ in range(blocks)]
-        last = max(len(stage_of) - 1, 1)
+        last = max(sum(a.stages) - 1, 1)
         return [
             HieraBlock(
                 dim=a.dims[stage - 1] if i in a.q_pool_blocks else a.dims[stage],
                 dim_out=a.dims[stage],
                 num_heads=a.num_heads * 2**stage,
-                window=a.block_windows[i],
+                window=window,
                 q_stride=a.q_stride if i in a.q_pool_blocks else None,
                 drop_path=drop_path_rate * i / last,
             )
-            for i, stage in enumerate(stage_of)
+            for i, (stage, window) in enumerate(zip(a.block_stages, a.block_windows, strict=True))
         ]
 
     def _init_weights(self) -> None:

@@ -105,6 +105,11 @@ class Arch:
         return tuple(sum(self.stages[: stage + 1]) - 1 for stage in range(len(self.stages)))
 
     @property
+    def block_stages(self) -> Size:
+        """The stage that each block belongs to."""
+        return tuple(stage for stage, blocks in enumerate(self.stages) for _ in range(blocks))
+
+    @property
     def q_pool_blocks(self) -> Size:
         """Indices of the blocks that pool: the first of every stage but the first."""
         return tuple(end + 1 for end in self.stage_ends[:-1])
@@ -115,8 +120,7 @@ class Arch:
 
         The first block of a stage still has the window of the stage before.
         """
-        stage_of = [stage for stage, blocks in enumerate(self.stages) for _ in range(blocks)]
-        lagged = [0, *stage_of[:-1]]
+        lagged = (0, *self.block_stages[:-1])
         return tuple(
             None if i in self.global_att_blocks else self._window(self.window_spec[stage])
             for i, stage in enumerate(lagged)

@@ -1,9 +1,30 @@
 """Evaluate a checkpoint of a detector or a segmenter."""
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import mmcv
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from options import load_config, make_parser
+
+
+class SavePictures(Hook):  # type: ignore[misc]  # mmengine ships no types
+    """Draws the truth (left) and the prediction (right) on each test image: FOLDER/NAME.png."""
+
+    def __init__(self, folder: str) -> None:
+        self.folder = Path(folder)
+
+    def after_test_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any, outputs: Sequence[Any]
+    ) -> None:
+        for sample in outputs:
+            image = mmcv.imread(sample.img_path, channel_order="rgb")
+            name = Path(sample.img_path).stem
+            runner.visualizer.add_datasample(
+                name, image, data_sample=sample, out_file=str(self.folder / f"{name}.png")
+            )
 
 
 def main() -> None:
@@ -18,9 +39,6 @@ def main() -> None:
     args = parser.parse_args()
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
-    if args.show_dir:
-        folder = str(Path(args.show_dir).resolve())
-        cfg.default_hooks.visualization.update(draw=True, test_out_dir=folder)
     if args.out and cfg.default_scope == "mmdet":
         if not args.out.endswith((".pkl", ".pickle")):
             parser.error(f"--out {args.out}: expected a .pkl file for a detector")
@@ -28,7 +46,10 @@ def main() -> None:
         cfg.test_evaluator = [cfg.test_evaluator, dump]
     elif args.out:
         cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
-    Runner.from_cfg(cfg).test()
+    runner = Runner.from_cfg(cfg)
+    if args.show_dir:
+        runner.register_hook(SavePictures(args.show_dir))
+    runner.test()
 
 
 if __name__ == "__main__":
