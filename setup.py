@@ -18,6 +18,6 @@ setup(
     license="Apache-2.0",
     packages=["hiera_dense"],
     package_data={"hiera_dense": ["py.typed"]},
-    python_requires=">=3.10",
-    install_requires=["torch>=2.1", "timm>=1.0"],
+    python_requires=">=3.11",
+    install_requires=["torch>=2.5", "timm>=1.0"],
 )

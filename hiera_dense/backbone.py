@@ -22,7 +22,8 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
         global_att_blocks: Indices of blocks with global attention besides. None: the arch's own.
         pos_embed: Fields of a `variants.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
-        out_indices: Stages whose maps are returned, counted from 0.
+        out_indices: Stages whose maps are returned, counted from 0. Later stages than the last of
+            them stay, so that weights fit, but get no gradient.
         out_norm: Normalise each map with a LayerNorm of its own (`norm0` to `norm3`). The trunk has
             no norm after a stage, so a neck wants it.
         frozen_stages: -1: none; 0: patch and position embedding; n: these and the first n stages.
@@ -89,9 +90,11 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
         return self
 
     def _freeze(self) -> None:
+        trunk = self.trunk
+        for block in trunk.blocks[trunk.stage_ends[self.out_indices[-1]] + 1 :]:
+            block.requires_grad_(False)
         if self.frozen_stages < 0:
             return
-        trunk = self.trunk
         for table in trunk.parameters(recurse=False):
             table.requires_grad_(False)
         blocks = sum(trunk.arch.stages[: self.frozen_stages])

@@ -98,7 +98,6 @@ class HieraBlock(nn.Module):
         num_heads: Heads of the attention.
         window: Tokens per window and axis before pooling; None: global attention.
         q_stride: Stride of the q-pooling; None: no pooling.
-        mlp_ratio: Hidden channels of the MLP over `dim_out`.
         drop_path: Probability that an image skips a branch.
     """
 
@@ -109,7 +108,6 @@ class HieraBlock(nn.Module):
         num_heads: int,
         window: Size | None,
         q_stride: Size | None = None,
-        mlp_ratio: float = 4.0,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
@@ -119,7 +117,7 @@ class HieraBlock(nn.Module):
         self.attn = Attention(dim, dim_out, num_heads, q_stride)
         self.proj = nn.Linear(dim, dim_out) if dim != dim_out else None
         self.norm2 = LayerNorm(dim_out)
-        self.mlp = Mlp(dim_out, int(dim_out * mlp_ratio))
+        self.mlp = Mlp(dim_out, 4 * dim_out)
         self.drop_path = DropPath(drop_path)
 
     def layout(self, layout: Layout) -> Layout:

@@ -75,6 +75,9 @@ class Arch:
     q_stride: Size = (2, 2)
 
     def __post_init__(self) -> None:
+        for f in fields(self):  # configs give lists where a tuple is meant
+            if isinstance(value := getattr(self, f.name), list):
+                object.__setattr__(self, f.name, tuple(value))
         if len(self.window_spec) != len(self.stages):
             raise ValueError(
                 f"window_spec {tuple(self.window_spec)} has {len(self.window_spec)} entries; "
@@ -178,8 +181,8 @@ def resolve(
             `PosEmbed`).
         window_spec: Instead of the architecture's own.
         global_att_blocks: Instead of the architecture's own.
-        pos_embed: Fields of a `PosEmbed`. With another kind than the architecture's, the others
-            start from that kind's defaults.
+        pos_embed: Fields of a `PosEmbed`, None = the architecture's own. With another kind than the
+            architecture's, the others start from that kind's defaults.
 
     Raises:
         ValueError: A name or field is unknown, or values do not fit each other.
@@ -200,8 +203,7 @@ def resolve(
         changes["global_att_blocks"] = global_att_blocks
     if pos_embed is not None:
         _require_known("pos_embed", pos_embed, PosEmbed)
-        same = pos_embed.get("kind", resolved.pos_embed.kind) == resolved.pos_embed.kind
-        changes["pos_embed"] = (
-            replace(resolved.pos_embed, **pos_embed) if same else PosEmbed(**pos_embed)
-        )
+        same = pos_embed.get("kind") in (None, resolved.pos_embed.kind)
+        given = {key: value for key, value in pos_embed.items() if value is not None}
+        changes["pos_embed"] = replace(resolved.pos_embed, **given) if same else PosEmbed(**given)
     return replace(resolved, **changes)

@@ -123,7 +123,7 @@ def relayout(x: Tensor, old: Layout, new: Layout) -> Tensor:
     Returns:
         Tokens, shape (B*nW', N', C), in the layout `new`.
     """
-    return x if old == new else partition(unpartition(x, old), new.window)
+    return partition(unpartition(x, old), new.window)
 
 
 def padding_mask(layout: Layout, device: torch.device) -> Tensor | None:

@@ -3,7 +3,7 @@
 #
 # mmcv is a source package that compiles against the torch it finds, and leaves its ops out if it finds
 # none. So torch comes first, then mmcv without build isolation. Its wheel is kept in a folder named
-# after all that it depends on; pip's own cache would hand it to another torch.
+# after all that it depends on (built without a GPU in sight it holds CPU ops only); pip's own cache would hand it to another torch.
 set -eu
 cd "$(dirname "$0")/.."
 venv=$1
@@ -16,7 +16,9 @@ install() { "$venv/bin/uv" pip install --python "$python" --constraints requirem
 
 install -r requirements/torch.txt
 mmcv=$(grep -E '^(onedl-)?mmcv==' requirements/constraints.txt)
-key=$mmcv-$("$python" -c 'import sys, torch; print(f"torch-{torch.__version__}-{sys.implementation.cache_tag}")')
+key=$mmcv-$("$python" -c 'import platform, sys, torch
+device = "cuda" if torch.cuda.is_available() else "cpu"
+print("torch", torch.__version__, sys.implementation.cache_tag, platform.machine(), device, sep="-")')
 wheels=${XDG_CACHE_HOME:-$HOME/.cache}/hiera_dense/wheels/$key
 if ! ls "$wheels"/*.whl >/dev/null 2>&1; then
     echo "compiling $mmcv; this takes about 10 minutes on 2 cores, once"

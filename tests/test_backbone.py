@@ -55,6 +55,9 @@ def test_out_indices(out_indices: list[int]) -> None:
         maps = everything(images)
         for i, result in zip(out_indices, some(images), strict=True):
             assert torch.equal(result, maps[i])
+    sum(m.square().mean() for m in some(images)).backward()
+    idle = {n for n, p in some.named_parameters() if p.requires_grad and p.grad is None}
+    assert not idle  # data-parallel training stops at a parameter without a gradient
     kept = {f"norm{i}" for i in out_indices}
     assert {n for n, _ in some.named_children()} == kept | {"trunk"}
 

@@ -130,15 +130,29 @@ def test_drop_path_grows_linearly() -> None:
     assert rates == pytest.approx([0.02 * i for i in range(12)])
 
 
-def test_checkpointing_changes_no_gradient() -> None:
-    plain = Hiera(shallow("sam2_tiny"))
-    saving = Hiera(shallow("sam2_tiny"), with_cp=True)
+def test_checkpointing_recomputes_blocks_and_changes_no_gradient() -> None:
+    plain = Hiera(shallow("sam2_tiny"), drop_path_rate=0.3)
+    saving = Hiera(shallow("sam2_tiny"), drop_path_rate=0.3, with_cp=True)
     saving.load_state_dict(plain.state_dict())
-    images = torch.randn(1, 3, 72, 96)
+    images = torch.randn(2, 3, 72, 96)
+    runs = []
     for trunk in (plain, saving):
+        for block in trunk.blocks:
+            block.register_forward_pre_hook(lambda *_: runs.append(None))
+        torch.manual_seed(1)
         trunk(images).square().mean().backward()
+        if trunk is plain:
+            assert len(runs) == 8
+    assert len(runs) == 8 + 2 * 8
     for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
         assert torch.equal(a.grad, b.grad)
+
+
+def test_lists_are_as_good_as_tuples() -> None:
+    lists = dict(embed_dim=8, num_heads=1, stages=[1, 1, 1, 1], mask_unit=[8, 8], q_stride=[2, 2])
+    trunk = Hiera(lists, window_spec=[8, [4, 4], 0, 0], global_att_blocks=[1])
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    assert trunk(torch.zeros(1, 3, 64, 64), mask).shape == (1, 4, 1, 1, 64)
 
 
 @pytest.mark.parametrize(
@@ -188,5 +202,7 @@ def test_a_mask_needs_windows_that_follow_the_mask_unit() -> None:
 
 def test_another_kind_of_position_embedding_starts_from_its_own_defaults() -> None:
     assert Hiera(WINDOWED, pos_embed=dict(kind="absolute_win")).pos_embed.shape == (1, 8, 7, 7)
+    own = Hiera(WINDOWED, pos_embed=dict(kind=None, size=None, antialias=True)).arch.pos_embed
+    assert (own.kind, own.table_size, own.antialias) == ("absolute", (56, 56), True)
     assert ARCHS["sam2_base_plus"].pos_embed.table_size == (14, 14)
     assert Arch(8, 1, (1, 1, 1, 1)).pos_embed.table_size == (56, 56)

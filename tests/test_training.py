@@ -13,7 +13,7 @@ import torch
 from conftest import ROOT
 
 DETECTOR = ROOT / "configs/demo/mask-rcnn_hiera-t_fpn_1xb3-200i_toy.py"
-SEGMENTER = ROOT / "configs/demo/upernet_hiera-t_1xb4-200i_toy-160x160.py"
+SEGMENTER = ROOT / "configs/demo/upernet_hiera-t_1xb4-200i_toy-128x128.py"
 SHORT = [
     "train_cfg.max_iters=2",
     "train_cfg.val_interval=2",

@@ -11,7 +11,10 @@ from options import load_config, make_parser
 
 
 class SavePictures(Hook):  # type: ignore[misc]  # mmengine ships no types
-    """Draws the truth (left) and the prediction (right) on each test image: FOLDER/NAME.png."""
+    """Draws the truth (left) and the prediction (right) on each test image.
+
+    Of an image in SPLIT/NAME.* the picture is FOLDER/SPLIT/NAME.png.
+    """
 
     def __init__(self, folder: str) -> None:
         self.folder = Path(folder)
@@ -21,9 +24,10 @@ class SavePictures(Hook):  # type: ignore[misc]  # mmengine ships no types
     ) -> None:
         for sample in outputs:
             image = mmcv.imread(sample.img_path, channel_order="rgb")
-            name = Path(sample.img_path).stem
+            path = Path(sample.img_path)
+            out_file = self.folder / path.parent.name / f"{path.stem}.png"
             runner.visualizer.add_datasample(
-                name, image, data_sample=sample, out_file=str(self.folder / f"{name}.png")
+                path.stem, image, data_sample=sample, out_file=str(out_file)
             )
 
 
@@ -39,13 +43,15 @@ def main() -> None:
     args = parser.parse_args()
     cfg = load_config(args)
     cfg.load_from = args.checkpoint
+    evaluators = cfg.test_evaluator
+    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     if args.out and cfg.default_scope == "mmdet":
         if not args.out.endswith((".pkl", ".pickle")):
             parser.error(f"--out {args.out}: expected a .pkl file for a detector")
-        dump = dict(type="DumpDetResults", out_file_path=args.out)
-        cfg.test_evaluator = [cfg.test_evaluator, dump]
+        evaluators.append(dict(type="DumpDetResults", out_file_path=args.out))
     elif args.out:
-        cfg.test_evaluator.update(output_dir=args.out, keep_results=True)
+        evaluators[0]["output_dir"] = args.out
+    cfg.test_evaluator = evaluators
     runner = Runner.from_cfg(cfg)
     if args.show_dir:
         runner.register_hook(SavePictures(args.show_dir))

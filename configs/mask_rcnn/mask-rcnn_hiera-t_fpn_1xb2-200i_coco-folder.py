@@ -18,6 +18,6 @@ model = dict(
     rpn_head=dict(anchor_generator=dict(scales=[4])),
     roi_head=dict(
         bbox_head=dict(num_classes=len(classes)), mask_head=dict(num_classes=len(classes))),
-    # A quarter of the usual regions: at this image size the four-convolution heads are most of the cost.
+    # A quarter of the usual regions, to spare a CPU.
     train_cfg=dict(rcnn=dict(sampler=dict(num=128))))
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))

@@ -8,5 +8,9 @@ _base_ = [
     '../_base_/models/upernet_hiera.py', '../_base_/datasets/ade20k_512.py',
     '../_base_/schedules/adamw_poly_160k.py', '../_base_/mmseg_runtime.py'
 ]
-# At 512 px stage 3 has 32 x 32 tokens: the published global attention is affordable and kept.
-model = dict(backbone=dict(arch='base', drop_path_rate=0.1))
+# Windows and global stages as published. Crops of 512 x 512 px in training and, sliding, in evaluation,
+# as in that recipe: the position table sees one size.
+model = dict(
+    data_preprocessor=dict(size=(512, 512), size_divisor=None),
+    backbone=dict(arch='base', drop_path_rate=0.1),
+    test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341)))

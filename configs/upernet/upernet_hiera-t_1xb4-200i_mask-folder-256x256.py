@@ -10,10 +10,12 @@ _base_ = [
 classes = ('background', 'cabinet', 'ceiling', 'chair', 'door', 'elevator', 'railing', 'road',
            'stair', 'tree', 'wall')
 metainfo = dict(classes=classes)
-train_dataloader = dict(dataset=dict(metainfo=metainfo))
-val_dataloader = dict(dataset=dict(metainfo=metainfo))
+# How file names end; an image and its mask share the rest.
+dataset = dict(metainfo=metainfo, img_suffix='.jpg', seg_map_suffix='.png')
+train_dataloader = dict(dataset=dataset)
+val_dataloader = dict(dataset=dataset)
 test_dataloader = val_dataloader
-# Plain BatchNorm: SyncBN needs a GPU. Narrow heads: at 512 channels they are most of the cost.
+# Plain BatchNorm: SyncBN needs a GPU. Narrow heads, to spare a CPU.
 head = dict(channels=128, num_classes=len(classes), norm_cfg=dict(type='BN', requires_grad=True))
 model = dict(backbone=dict(arch='tiny'), decode_head=head, auxiliary_head=head)
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))

@@ -1,6 +1,6 @@
 # Semantic segmentation on a folder of images and index masks, given by the environment variable
-# HIERA_DENSE_DATA: images/{training,validation}/*.jpg, annotations/{training,validation}/*.png (the
-# value of a pixel is its class, 255 is ignored). A leaf names the classes.
+# HIERA_DENSE_DATA: images/{training,validation}/, annotations/{training,validation}/ (the value of a
+# pixel is its class, 255 is ignored). A leaf names the classes and how file names end.
 dataset_type = 'BaseSegDataset'
 data_root = '{{$HIERA_DENSE_DATA:data/segments}}'
 image_size = (320, 320)

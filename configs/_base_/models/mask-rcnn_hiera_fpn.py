@@ -1,6 +1,6 @@
 # Mask R-CNN with the heads of the Hiera paper's recipe (appendix A.2, after ViTDet): two hidden
 # convolutions in the RPN head; four with LayerNorm in each RoI head.
-norm_cfg = dict(type='hiera_dense.LN2d')
+norm_cfg = dict(type='hiera_dense.LN2d', eps=1e-6)
 model = dict(
     type='MaskRCNN',
     data_preprocessor=dict(

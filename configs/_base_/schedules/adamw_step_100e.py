@@ -1,6 +1,7 @@
 # 100 epochs of COCO at batch 64. Published (Hiera paper, table 15): AdamW (0.9, 0.999), weight decay
 # 0.1, step decay, no layer-wise decay. Not published: warm-up and milestones; these are of the ViTDet
-# schedule that the paper follows. The learning rate depends on the arch and stands in the leaf.
+# schedule that the paper follows, as is no weight decay on norms and position tables. Mixed precision is
+# our choice. The learning rate depends on the arch and stands in the leaf.
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(type='AdamW', betas=(0.9, 0.999), weight_decay=0.1),

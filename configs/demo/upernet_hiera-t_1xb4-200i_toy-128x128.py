@@ -8,7 +8,7 @@ _base_ = [
 metainfo = dict(
     classes=('background', 'disc', 'square', 'triangle', 'star'),
     palette=[[0, 0, 0], [230, 60, 60], [60, 200, 60], [60, 90, 230], [230, 200, 50]])
-crop_size = (160, 160)  # all of an image
+crop_size = (128, 128)  # all of an image
 resize = dict(type='Resize', scale=crop_size, keep_ratio=True)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -28,5 +28,9 @@ test_dataloader = val_dataloader
 # Plain BatchNorm: SyncBN needs a GPU. Narrow heads: the classes are few.
 head = dict(channels=128, num_classes=5, norm_cfg=dict(type='BN', requires_grad=True))
 model = dict(backbone=dict(arch='tiny'), decode_head=head, auxiliary_head=head)
-train_cfg = dict(val_interval=200)
+optim_wrapper = dict(optimizer=dict(lr=4e-4))
+# Evaluated after the first iteration, for comparison, and after the last.
+train_cfg = dict(val_interval=1, dynamic_intervals=[(2, 200)])
+randomness = dict(seed=0)
+visualizer = dict(alpha=0.5)
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=200))

@@ -1,0 +1,40 @@
+"""The examples of the README do what they say."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import ROOT
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+
+EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+
+def configs_of(host: str) -> Path:
+    spec = find_spec(host)
+    assert spec is not None
+    assert spec.origin
+    return Path(spec.origin).parent / ".mim" / "configs"
+
+
+@pytest.mark.parametrize(("example", "host"), zip(EXAMPLES, ("mmdet", "mmseg"), strict=False))
+def test_a_hosts_own_config_becomes_one_of_ours(example: str, host: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.py"
+    file.write_text(example.replace('"./configs/', f'"{configs_of(host)}/'))
+    cfg = Config.fromfile(file)
+    assert cfg.optim_wrapper.optimizer.type == "AdamW"
+    init_default_scope(host)
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert type(model.backbone).__name__ == "HieraBackbone"
+
+
+def test_the_trunk_prints_the_shapes_that_the_readme_shows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (example,) = EXAMPLES[2:]
+    exec(example, {})
+    assert f"# {capsys.readouterr().out.strip()}" in example
