@@ -138,12 +138,11 @@ def padding_mask(layout: Layout, device: torch.device) -> Tensor | None:
     return ~partition(real, layout.window)
 
 
-def _cells(x: Tensor, window: Size, stride: Size, fill: float) -> Tensor:
-    """`(R, N, C)` to `(R, a', sa, b', sb, C)`, for a window of a x b tokens: one cell for each pair
-    of a' and b'."""
+def _cells(x: Tensor, window: Size, stride: Size) -> Tensor:
+    """`(R, N, C)` to `(R, a', sa, b', sb, C)` for a window of a x b tokens, a' x b' cells."""
     pooled = ceil_div(window, stride)
     x = x.reshape(len(x), *window, x.shape[-1])
-    x = _pad_end(x, tuple(n * s for n, s in zip(pooled, stride, strict=True)), fill)
+    x = _pad_end(x, tuple(n * s for n, s in zip(pooled, stride, strict=True)), -math.inf)
     return x.reshape(len(x), *_interleaved(pooled, stride), x.shape[-1])
 
 
@@ -161,16 +160,11 @@ def max_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = Non
     Returns:
         Tokens in window layout, shape (R, N', C).
     """
-    dims = len(window)
-    axes = tuple(range(2, 2 * dims + 1, 2))
-    channels = x.shape[-1]
-    if padding is None:
-        cells = _cells(x, window, stride, -math.inf)
-        return cells.amax(axes).reshape(len(x), -1, channels)
-    nowhere = _cells(padding, window, stride, True).all(axes).reshape(len(padding), -1, 1)
-    x = _mask(x, padding, -math.inf)
-    x = _cells(x, window, stride, -math.inf).amax(axes).reshape(len(x), -1, channels)
-    return _mask(x, nowhere, 0.0)
+    if padding is not None:
+        x = _mask(x, padding, -math.inf)
+    within_cell = tuple(range(2, 2 * len(window) + 1, 2))
+    x = _cells(x, window, stride).amax(within_cell).reshape(len(x), -1, x.shape[-1])
+    return x if padding is None else x.masked_fill(x == -math.inf, 0.0)
 
 
 def _mask(x: Tensor, padding: Tensor, value: float) -> Tensor:
