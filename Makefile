@@ -10,7 +10,7 @@ READY := $(VENV)/.ready
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(READY)  ## install everything into .venv (about 15 minutes the first time: mmcv is compiled)
+setup: $(READY)  ## install everything into .venv (slow the first time: mmcv is compiled)
 
 $(READY): requirements/install.sh requirements/torch.txt requirements/hosts.txt requirements/dev.txt requirements/constraints.txt setup.py
 	PYTHON=$(PYTHON) requirements/install.sh $(VENV)

@@ -21,7 +21,7 @@ device = "cuda" if torch.cuda.is_available() else "cpu"
 print("torch", torch.__version__, sys.implementation.cache_tag, platform.machine(), device, sep="-")')
 wheels=${XDG_CACHE_HOME:-$HOME/.cache}/hiera_dense/wheels/$key
 if ! ls "$wheels"/*.whl >/dev/null 2>&1; then
-    echo "compiling $mmcv; this takes about 10 minutes on 2 cores, once"
+    echo "compiling $mmcv, once; this takes minutes"
     "$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation \
         --no-cache-dir --wheel-dir "$wheels.part" "$mmcv"
     mkdir -p "$wheels"

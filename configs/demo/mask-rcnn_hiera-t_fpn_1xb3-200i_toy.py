@@ -38,6 +38,6 @@ model = dict(
     train_cfg=dict(rpn_proposal=dict(max_per_img=300), rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=dict(max_per_img=200)))
 # Evaluated after the first iteration, for comparison, and after the last.
-train_cfg = dict(val_interval=1, dynamic_intervals=[(2, 200)])
+train_cfg = dict(val_interval=1, dynamic_intervals=[(3, 200)])
 randomness = dict(seed=0)
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=200))

@@ -30,7 +30,7 @@ head = dict(channels=128, num_classes=5, norm_cfg=dict(type='BN', requires_grad=
 model = dict(backbone=dict(arch='tiny'), decode_head=head, auxiliary_head=head)
 optim_wrapper = dict(optimizer=dict(lr=4e-4))
 # Evaluated after the first iteration, for comparison, and after the last.
-train_cfg = dict(val_interval=1, dynamic_intervals=[(2, 200)])
+train_cfg = dict(val_interval=1, dynamic_intervals=[(3, 200)])
 randomness = dict(seed=0)
 visualizer = dict(alpha=0.5)
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=200))
