@@ -3,12 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hiera_dense.registry import MODELS  # isort: split
+
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import LayerNorm
-from hiera_dense.registry import MODELS
 
 
 @MODELS.register_module()
@@ -88,6 +89,25 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
         super().train(mode)
         self._freeze()
         return self
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """The depth of a parameter, for layer-wise learning-rate decay; MMPretrain's signature.
+
+        Args:
+            param_name: The name of a parameter of this backbone, or of a model around it.
+            prefix: What stands before the names of this backbone's own parameters.
+
+        Returns:
+            (depth, number of depths). Depth 0: patch and position embedding; n: block n - 1; the
+            last: output norms and whatever does not start with the prefix.
+        """
+        depths = len(self.trunk.blocks) + 2
+        name = param_name.removeprefix(prefix)
+        if not param_name.startswith(prefix) or not name.startswith("trunk."):
+            return depths - 1, depths
+        if name.startswith("trunk.blocks."):
+            return int(name.split(".")[2]) + 1, depths
+        return 0, depths
 
     def _freeze(self) -> None:
         trunk = self.trunk

@@ -1,21 +1,26 @@
 #!/bin/sh
-# Install the stack and this package into a virtual environment: requirements/install.sh VENV
+# Install a stack and this package into a virtual environment: requirements/install.sh VENV [FLAVOUR]
+#
+# FLAVOUR is a folder beside this file: onedl (the maintained fork, default) or openmmlab (the original
+# packages).
 #
 # mmcv is a source package that compiles against the torch it finds, and leaves its ops out if it finds
 # none. So torch comes first, then mmcv without build isolation. Its wheel is kept in a folder named
-# after all that it depends on (built without a GPU in sight it holds CPU ops only); pip's own cache would hand it to another torch.
+# after all that it depends on (built without a GPU in sight it holds CPU ops only); pip's own cache
+# would hand it to another torch.
 set -eu
 cd "$(dirname "$0")/.."
 venv=$1
+flavour=requirements/${2:-onedl}
 python=$venv/bin/python
 
 [ -x "$python" ] || "${PYTHON:-python3.11}" -m venv "$venv"
 "$python" -m pip install --quiet --disable-pip-version-check uv==0.13.9
 
-install() { "$venv/bin/uv" pip install --python "$python" --constraints requirements/constraints.txt "$@"; }
+install() { "$venv/bin/uv" pip install --python "$python" --constraints "$flavour/constraints.txt" "$@"; }
 
 install -r requirements/torch.txt
-mmcv=$(grep -E '^(onedl-)?mmcv==' requirements/constraints.txt)
+mmcv=$(grep -E '^(onedl-)?mmcv==' "$flavour/constraints.txt")
 key=$mmcv-$("$python" -c 'import platform, sys, torch
 device = "cuda" if torch.cuda.is_available() else "cpu"
 print("torch", torch.__version__, sys.implementation.cache_tag, platform.machine(), device, sep="-")')
@@ -28,6 +33,6 @@ if ! ls "$wheels"/*.whl >/dev/null 2>&1; then
     mv "$wheels.part"/*.whl "$wheels"
     rmdir "$wheels.part"
 fi
-install --no-build-isolation "$wheels"/*.whl -r requirements/hosts.txt -r requirements/dev.txt
+install --no-build-isolation "$wheels"/*.whl -r "$flavour/hosts.txt" -r requirements/dev.txt
 install --no-build-isolation --no-deps --editable .
 "$python" -c 'import mmcv.ops, mmdet, mmseg, hiera_dense.backbone'

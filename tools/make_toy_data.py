@@ -2,7 +2,8 @@
 
 The same scenes are written twice:
     FOLDER/instances  train/, val/, instances_train.json, instances_val.json (COCO, RLE masks)
-    FOLDER/segments   {images,annotations}/{training,validation}/ (annotations: index masks)
+    FOLDER/segments   {images,annotations}/{training,validation}/ (annotations: index masks),
+                      classes.txt
 """
 
 import argparse
@@ -117,6 +118,7 @@ def write_split(folder: Path, split: str, images: int, size: int, seed: int) -> 
         Image.fromarray(classes).save(mask_folder / name)
         coco["images"].append({"id": number, "file_name": name, "width": size, "height": size})
     (folder / "instances" / f"instances_{split}.json").write_text(json.dumps(coco))
+    (folder / "segments" / "classes.txt").write_text("\n".join(["background", *CLASSES]) + "\n")
 
 
 def main() -> None:

@@ -5,9 +5,7 @@ _base_ = [
     '../_base_/models/mask-rcnn_hiera_fpn.py', '../_base_/datasets/coco_folder.py',
     '../_base_/schedules/adamw_cosine_200i.py', '../_base_/mmdet_runtime.py'
 ]
-classes = ('disc', 'square', 'triangle', 'star')
-metainfo = dict(
-    classes=classes, palette=[(230, 60, 60), (60, 200, 60), (60, 90, 230), (230, 200, 50)])
+metainfo = dict(palette=[(230, 60, 60), (60, 200, 60), (60, 90, 230), (230, 200, 50)])
 resize = dict(type='Resize', scale=(160, 160), keep_ratio=True)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -33,8 +31,10 @@ model = dict(
     roi_head=dict(
         bbox_roi_extractor=extractor,
         mask_roi_extractor=extractor,
-        bbox_head=dict(type='Shared2FCBBoxHead', in_channels=128, num_classes=len(classes)),
-        mask_head=dict(in_channels=128, conv_out_channels=128, num_classes=len(classes))),
+        bbox_head=dict(
+            type='Shared2FCBBoxHead', in_channels=128, num_classes={{_base_.num_classes}}),
+        mask_head=dict(
+            in_channels=128, conv_out_channels=128, num_classes={{_base_.num_classes}})),
     train_cfg=dict(rpn_proposal=dict(max_per_img=300), rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=dict(max_per_img=200)))
 # Evaluated after the first iteration, for comparison, and after the last.

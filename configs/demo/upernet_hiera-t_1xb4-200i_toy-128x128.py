@@ -6,8 +6,7 @@ _base_ = [
     '../_base_/schedules/adamw_cosine_200i.py', '../_base_/mmseg_runtime.py'
 ]
 metainfo = dict(
-    classes=('background', 'disc', 'square', 'triangle', 'star'),
-    palette=[[0, 0, 0], [230, 60, 60], [60, 200, 60], [60, 90, 230], [230, 200, 50]])
+    palette=[(0, 0, 0), (230, 60, 60), (60, 200, 60), (60, 90, 230), (230, 200, 50)])
 crop_size = (128, 128)  # all of an image
 resize = dict(type='Resize', scale=crop_size, keep_ratio=True)
 train_pipeline = [
@@ -21,12 +20,14 @@ test_pipeline = [
     dict(type='LoadAnnotations', reduce_zero_label=False),
     dict(type='PackSegInputs')
 ]
-dataset = dict(metainfo=metainfo, img_suffix='.png')
-train_dataloader = dict(dataset=dict(**dataset, pipeline=train_pipeline))
-val_dataloader = dict(dataset=dict(**dataset, pipeline=test_pipeline))
+train_dataloader = dict(dataset=dict(metainfo=metainfo, pipeline=train_pipeline))
+val_dataloader = dict(dataset=dict(metainfo=metainfo, pipeline=test_pipeline))
 test_dataloader = val_dataloader
 # Plain BatchNorm: SyncBN needs a GPU. Narrow heads: the classes are few.
-head = dict(channels=128, num_classes=5, norm_cfg=dict(type='BN', requires_grad=True))
+head = dict(
+    channels=128,
+    num_classes={{_base_.num_classes}},
+    norm_cfg=dict(type='BN', requires_grad=True))
 model = dict(backbone=dict(arch='tiny'), decode_head=head, auxiliary_head=head)
 optim_wrapper = dict(optimizer=dict(lr=4e-4))
 # Evaluated after the first iteration, for comparison, and after the last.

@@ -1,23 +1,19 @@
 # Hiera-T, Mask R-CNN on a small data set of one's own in COCO's format, from random weights.
 # Hardware: a CPU will do.
-# Command: HIERA_DENSE_DATA=FOLDER python tools/train.py \
-#     configs/mask_rcnn/mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder.py
+# Command: python tools/train.py \
+#     configs/mask_rcnn/mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder.py --data FOLDER
 _base_ = [
     '../_base_/models/mask-rcnn_hiera_fpn.py', '../_base_/datasets/coco_folder.py',
     '../_base_/schedules/adamw_cosine_200i.py', '../_base_/mmdet_runtime.py'
 ]
-# The classes of the folder, in the order of its category ids.
-classes = ('nucleus', )
-metainfo = dict(classes=classes)
-train_dataloader = dict(dataset=dict(metainfo=metainfo))
-val_dataloader = dict(dataset=dict(metainfo=metainfo))
-test_dataloader = val_dataloader
 # Small objects: anchors of 16 px and up.
 model = dict(
     backbone=dict(arch='tiny'),
     rpn_head=dict(anchor_generator=dict(scales=[4])),
     roi_head=dict(
-        bbox_head=dict(num_classes=len(classes)), mask_head=dict(num_classes=len(classes))),
+        bbox_head=dict(num_classes={{_base_.num_classes}}),
+        mask_head=dict(num_classes={{_base_.num_classes}})),
     # A quarter of the usual regions, to spare a CPU.
-    train_cfg=dict(rcnn=dict(sampler=dict(num=128))))
+    train_cfg=dict(rcnn=dict(sampler=dict(num=128))),
+    test_cfg=dict(rcnn=dict(max_per_img={{_base_.max_per_img}})))
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))

@@ -1,7 +1,14 @@
-# Instance segmentation on a folder in COCO's format, given by the environment variable
-# HIERA_DENSE_DATA: train/, val/, instances_train.json, instances_val.json (polygons or RLE).
+# Instance segmentation on a folder in COCO's format (polygons or RLE), named by the environment variable
+# HIERA_DENSE_DATA or by `tools/train.py --data`. Classes are read from it when this file is parsed; a
+# leaf gives `num_classes` and `max_per_img` to its heads.
+_base_ = []  # with it, mmengine reads a config with an import as what it is, a plain one
+from hiera_dense.folders import coco_folder
+own_data = coco_folder()
+num_classes = len(own_data['classes'])
+max_per_img = max(100, own_data['most_instances'])
 dataset_type = 'CocoDataset'
-data_root = '{{$HIERA_DENSE_DATA:data/instances}}/'
+data_root = own_data['root']
+metainfo = dict(classes=own_data['classes'], palette=own_data['palette'])
 image_size = (256, 256)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -33,8 +40,9 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file='instances_train.json',
-        data_prefix=dict(img='train/'),
+        ann_file=own_data['train']['annotations'],
+        data_prefix=dict(img=own_data['train']['images']),
+        metainfo=metainfo,
         filter_cfg=dict(filter_empty_gt=True, min_size=16),
         pipeline=train_pipeline))
 val_dataloader = dict(
@@ -45,11 +53,14 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        ann_file='instances_val.json',
-        data_prefix=dict(img='val/'),
+        ann_file=own_data['val']['annotations'],
+        data_prefix=dict(img=own_data['val']['images']),
+        metainfo=metainfo,
         test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(
-    type='CocoMetric', ann_file=data_root + 'instances_val.json', metric=['bbox', 'segm'])
+    type='hiera_dense.CocoMetric',
+    ann_file=data_root + '/' + own_data['val']['annotations'],
+    metric=['bbox', 'segm'])
 test_evaluator = val_evaluator

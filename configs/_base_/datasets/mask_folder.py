@@ -1,8 +1,13 @@
-# Semantic segmentation on a folder of images and index masks, given by the environment variable
-# HIERA_DENSE_DATA: images/{training,validation}/, annotations/{training,validation}/ (the value of a
-# pixel is its class, 255 is ignored). A leaf names the classes and how file names end.
-dataset_type = 'BaseSegDataset'
-data_root = '{{$HIERA_DENSE_DATA:data/segments}}'
+# Semantic segmentation on a folder of images and index masks (the value of a pixel is its class, 255 is
+# ignored), named by the environment variable HIERA_DENSE_DATA or by `tools/train.py --data`. Classes are
+# read from it when this file is parsed; a leaf gives `num_classes` to its heads.
+_base_ = []  # with it, mmengine reads a config with an import as what it is, a plain one
+from hiera_dense.folders import mask_folder
+own_data = mask_folder()
+num_classes = len(own_data['classes'])
+dataset_type = 'hiera_dense.MaskFolder'
+data_root = own_data['root']
+metainfo = dict(classes=own_data['classes'], palette=own_data['palette'])
 image_size = (320, 320)
 crop_size = (256, 256)
 train_pipeline = [
@@ -28,8 +33,9 @@ train_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
-        reduce_zero_label=False,
+        data_prefix=dict(
+            img_path=own_data['train']['images'], seg_map_path=own_data['train']['annotations']),
+        metainfo=metainfo,
         pipeline=train_pipeline))
 val_dataloader = dict(
     batch_size=1,
@@ -39,8 +45,10 @@ val_dataloader = dict(
     dataset=dict(
         type=dataset_type,
         data_root=data_root,
-        data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        reduce_zero_label=False,
+        data_prefix=dict(
+            img_path=own_data['val']['images'], seg_map_path=own_data['val']['annotations']),
+        metainfo=metainfo,
+        test_mode=True,
         pipeline=test_pipeline))
 test_dataloader = val_dataloader
 val_evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])

@@ -1,0 +1,259 @@
+"""A user's own folder of data: where things lie in it, and what its classes are.
+
+The data configs call `coco_folder` or `mask_folder` when they are parsed, so that heads have the
+size that the data need, in our tools and in the hosts' own. What they return is plain data.
+"""
+
+import csv
+import json
+import os
+from collections import Counter
+from colorsys import hsv_to_rgb
+from pathlib import Path
+from typing import Any, TypedDict
+
+import numpy as np
+from PIL import Image
+
+VARIABLE = "HIERA_DENSE_DATA"
+IGNORE = 255  # the mask value that no loss and no metric counts
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+NAME_FILES = ("classes.txt", "_classes.csv")
+SPLIT_NAMES = (("train", "val"), ("train", "valid"), ("training", "validation"))
+# Where images and annotations of a split lie.
+COCO_LAYOUTS = (
+    ("{}", "instances_{}.json"),
+    ("{}", "annotations/instances_{}.json"),
+    ("images/{}", "annotations/instances_{}.json"),
+    ("{}2017", "annotations/instances_{}2017.json"),
+    ("{}", "{}/_annotations.coco.json"),
+)
+MASK_LAYOUTS = (("images/{}", "annotations/{}"), ("{}/images", "{}/masks"))
+
+
+class Split(TypedDict):
+    """Folder of images, and file or folder of annotations, relative to the root."""
+
+    images: str
+    annotations: str
+
+
+class Folder(TypedDict):
+    """What a config needs to know.
+
+    `most_instances` is the largest number of instances in an image, 0 for masks.
+    """
+
+    kind: str  # 'coco' or 'masks'
+    root: str
+    train: Split
+    val: Split
+    classes: tuple[str, ...]
+    palette: list[tuple[int, int, int]]  # RGB, one for each class
+    most_instances: int
+
+
+def coco_folder(root: str | None = None) -> Folder:
+    """Look at a folder in COCO's format.
+
+    Args:
+        root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
+
+    Raises:
+        FileNotFoundError: No folder is named, or annotations or images are not in any known place.
+        ValueError: An annotation file is not COCO's, or the splits differ in their categories.
+    """
+    path = _existing(root)
+    train, val = _find_splits(path, COCO_LAYOUTS)
+    files = [read_coco(path / split["annotations"]) for split in (train, val)]
+    classes, others = ([c["name"] for c in file["categories"]] for file in files)
+    if classes != others:
+        raise ValueError(
+            f"categories of {path} differ: {classes} in {train['annotations']}, {others} in "
+            f"{val['annotations']}; expected the same in the same order"
+        )
+    per_image = [Counter(a["image_id"] for a in file["annotations"]) for file in files]
+    most = max(max(counts.values()) for counts in per_image)
+    return _folder("coco", path, train, val, classes, most)
+
+
+def mask_folder(root: str | None = None) -> Folder:
+    """Look at a folder of images and index masks.
+
+    Class names come from `classes.txt` (line n names value n) or `_classes.csv` (value, name); without
+    them every mask is read, and classes are counted up to the largest value but 255.
+
+    Args:
+        root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
+
+    Raises:
+        FileNotFoundError: No folder is named, or images or masks are not in any known place.
+        ValueError: A file of names cannot be used, or masks hold one class only.
+    """
+    path = _existing(root)
+    train, val = _find_splits(path, MASK_LAYOUTS)
+    classes = _names(path) or _count_classes([path / s["annotations"] for s in (train, val)])
+    return _folder("masks", path, train, val, classes, 0)
+
+
+def any_folder(root: str) -> Folder:
+    """Look at a folder of either kind.
+
+    Raises:
+        FileNotFoundError, ValueError: As `coco_folder` and `mask_folder`.
+    """
+    path = _existing(root)
+    has_masks = any(_splits(path, MASK_LAYOUTS))
+    return mask_folder(root) if has_masks else coco_folder(root)
+
+
+def read_coco(path: Path) -> dict[str, Any]:
+    """Read an annotation file.
+
+    Raises:
+        ValueError: It is not JSON, or has no images, annotations or categories.
+    """
+    try:
+        content = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not JSON: {error}") from None
+    for key in ("images", "annotations", "categories"):
+        found = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(found, list) or not found:
+            raise ValueError(f"{path} has no {key}; expected the file of a COCO data set")
+    names = [c["name"] for c in content["categories"]]
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise ValueError(f"{path} has more than one category named {', '.join(twice)}")
+    return content
+
+
+def image_files(folder: Path) -> dict[str, Path]:
+    """The images below a folder, sorted, by relative path without suffix.
+
+    Raises:
+        ValueError: Two images differ in their suffix only.
+    """
+    files: dict[str, Path] = {}
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES:
+            stem = str(path.relative_to(folder).with_suffix(""))
+            if stem in files:
+                raise ValueError(f"{files[stem]} and {path} have one name; expected one of them")
+            files[stem] = path
+    return files
+
+
+def pair_masks(images: Path, masks: Path) -> dict[Path, Path | None]:
+    """The mask of each image, None where there is none.
+
+    A mask has the name of its image; or that and an ending that all masks share, such as `_mask`.
+    """
+    by_name = image_files(masks)
+    found = image_files(images)
+    ending = ""
+    if found and not any(name in by_name for name in found):
+        first = next(iter(found))
+        longer = [name.removeprefix(first) for name in by_name if name.startswith(first)]
+        ending = min(longer, key=len, default="")
+    return {path: by_name.get(name + ending) for name, path in found.items()}
+
+
+def read_mask(path: Path) -> np.ndarray[Any, Any]:
+    """Class indices of a mask, shape (H, W).
+
+    Raises:
+        ValueError: The mask has several channels.
+    """
+    with Image.open(path) as image:
+        mask = np.asarray(image)
+    if mask.ndim != 2:
+        raise ValueError(
+            f"mask {path} has {mask.shape[-1]} channels (mode {image.mode}); expected one, of class "
+            "indices"
+        )
+    return mask
+
+
+def _existing(root: str | None) -> Path:
+    root = root or os.environ.get(VARIABLE)
+    if not root:
+        raise FileNotFoundError(
+            "this config reads its classes from a folder of data, and none is named; expected "
+            f"tools/train.py CONFIG --data FOLDER, or the environment variable {VARIABLE}=FOLDER"
+        )
+    path = Path(root).expanduser().absolute()
+    if not path.is_dir():
+        raise FileNotFoundError(f"no folder {path}, named by --data or {VARIABLE}")
+    return path
+
+
+def _splits(root: Path, layouts: tuple[tuple[str, str], ...]) -> list[tuple[Split, Split]]:
+    """Every pair of a training and a validation split that is there."""
+    pairs = [
+        [Split(images=images.format(name), annotations=labels.format(name)) for name in names]
+        for images, labels in layouts
+        for names in SPLIT_NAMES
+    ]
+    return [
+        (train, val)
+        for train, val in pairs
+        if all((root / place).exists() for split in (train, val) for place in split.values())
+    ]
+
+
+def _find_splits(root: Path, layouts: tuple[tuple[str, str], ...]) -> tuple[Split, Split]:
+    if found := _splits(root, layouts):
+        return found[0]
+    places = "".join(f"\n  {images}/ and {labels}" for images, labels in layouts)
+    names = ", ".join(" and ".join(pair) for pair in SPLIT_NAMES)
+    raise FileNotFoundError(
+        f"no images with annotations in {root}; expected, for {{}} = {names}, one of{places}"
+    )
+
+
+def _names(root: Path) -> list[str] | None:
+    """Class names from a file in the folder, if there is one."""
+    path = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
+    if path is None:
+        return None
+    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    if path.suffix == ".txt":
+        return lines
+    rows = [(value.strip(), name.strip()) for value, name in csv.reader(lines[1:])]
+    if [value for value, _ in rows] != [str(i) for i in range(len(rows))]:
+        raise ValueError(f"{path} has values {[v for v, _ in rows]}; expected 0, 1, 2, ... in order")
+    return [name for _, name in rows]
+
+
+def _count_classes(folders: list[Path]) -> list[str]:
+    values = {
+        int(value)
+        for folder in folders
+        for path in image_files(folder).values()
+        for value in np.unique(read_mask(path))
+    }
+    largest = max(values - {IGNORE}, default=0)
+    if largest == 0:
+        raise ValueError(
+            f"masks in {folders[0]} hold the values {sorted(values)} only; expected two classes or "
+            f"more, counted from 0 ({IGNORE} is ignored)"
+        )
+    if largest > IGNORE:
+        raise ValueError(f"masks beside {folders[0]} have values up to {largest}; expected < {IGNORE}")
+    return [f"class_{i}" for i in range(largest + 1)]
+
+
+def _folder(
+    kind: str, root: Path, train: Split, val: Split, classes: list[str], most_instances: int
+) -> Folder:
+    """Colours go around the colour wheel in steps of the golden ratio, so neighbours differ."""
+    wheel = [hsv_to_rgb(0.618 * i % 1, 0.75, 0.9) for i in range(len(classes))]
+    return Folder(
+        kind=kind,
+        root=str(root),
+        train=train,
+        val=val,
+        classes=tuple(classes),
+        palette=[(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in wheel],
+        most_instances=most_instances,
+    )
