@@ -28,6 +28,11 @@ COCO_LAYOUTS = (
     ("{}2017", "annotations/instances_{}2017.json"),
     ("{}", "{}/_annotations.coco.json"),
 )
+COCO_FIELDS = {
+    "images": ("id", "file_name", "width", "height"),
+    "annotations": ("id", "image_id", "category_id"),
+    "categories": ("id", "name"),
+}
 MASK_LAYOUTS = (("images/{}", "annotations/{}"), ("{}/images", "{}/masks"))
 
 
@@ -53,6 +58,10 @@ class Folder(TypedDict):
     most_instances: int
 
 
+class FolderError(ValueError):
+    """A folder of data cannot be used as it is."""
+
+
 def coco_folder(root: str | None = None) -> Folder:
     """Look at a folder in COCO's format.
 
@@ -60,15 +69,15 @@ def coco_folder(root: str | None = None) -> Folder:
         root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
 
     Raises:
-        FileNotFoundError: No folder is named, or annotations or images are not in any known place.
-        ValueError: An annotation file is not COCO's, or the splits differ in their categories.
+        FolderError: No folder is named; annotations or images are not in any known place; an
+            annotation file is not COCO's; the splits differ in their categories.
     """
     path = _existing(root)
     train, val = _find_splits(path, COCO_LAYOUTS)
     files = [read_coco(path / split["annotations"]) for split in (train, val)]
     classes, others = ([c["name"] for c in file["categories"]] for file in files)
     if classes != others:
-        raise ValueError(
+        raise FolderError(
             f"categories of {path} differ: {classes} in {train['annotations']}, {others} in "
             f"{val['annotations']}; expected the same in the same order"
         )
@@ -80,15 +89,15 @@ def coco_folder(root: str | None = None) -> Folder:
 def mask_folder(root: str | None = None) -> Folder:
     """Look at a folder of images and index masks.
 
-    Class names come from `classes.txt` (line n names value n) or `_classes.csv` (value, name); without
-    them every mask is read, and classes are counted up to the largest value but 255.
+    Class names come from `classes.txt` (a line for each value, from 0) or `_classes.csv` (value,
+    name). Without them every mask is read, and classes are counted up to the largest value but 255.
 
     Args:
         root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
 
     Raises:
-        FileNotFoundError: No folder is named, or images or masks are not in any known place.
-        ValueError: A file of names cannot be used, or masks hold one class only.
+        FolderError: No folder is named; images or masks are not in any known place; a file of names
+            cannot be used; masks hold one class only.
     """
     path = _existing(root)
     train, val = _find_splits(path, MASK_LAYOUTS)
@@ -100,7 +109,7 @@ def any_folder(root: str) -> Folder:
     """Look at a folder of either kind.
 
     Raises:
-        FileNotFoundError, ValueError: As `coco_folder` and `mask_folder`.
+        FolderError: As `coco_folder` and `mask_folder`.
     """
     path = _existing(root)
     has_masks = any(_splits(path, MASK_LAYOUTS))
@@ -111,19 +120,24 @@ def read_coco(path: Path) -> dict[str, Any]:
     """Read an annotation file.
 
     Raises:
-        ValueError: It is not JSON, or has no images, annotations or categories.
+        FolderError: It is not JSON, or has no images, annotations or categories.
     """
     try:
-        content = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text())
     except ValueError as error:
-        raise ValueError(f"{path} is not JSON: {error}") from None
-    for key in ("images", "annotations", "categories"):
-        found = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(found, list) or not found:
-            raise ValueError(f"{path} has no {key}; expected the file of a COCO data set")
+        raise FolderError(f"{path} is not JSON: {error}") from None
+    for key, fields in COCO_FIELDS.items():
+        entries = content.get(key) if isinstance(content, dict) else None
+        if not isinstance(entries, list) or not entries:
+            raise FolderError(f"{path} has no {key}; expected the file of a COCO data set")
+        for entry in entries:
+            if missing := [field for field in fields if field not in entry]:
+                raise FolderError(
+                    f"{path} has {key} without {', '.join(missing)}: {str(entry)[:80]}"
+                )
     names = [c["name"] for c in content["categories"]]
     if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise ValueError(f"{path} has more than one category named {', '.join(twice)}")
+        raise FolderError(f"{path} has more than one category named {', '.join(twice)}")
     return content
 
 
@@ -131,14 +145,14 @@ def image_files(folder: Path) -> dict[str, Path]:
     """The images below a folder, sorted, by relative path without suffix.
 
     Raises:
-        ValueError: Two images differ in their suffix only.
+        FolderError: Two images differ in their suffix only.
     """
     files: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() in SUFFIXES:
             stem = str(path.relative_to(folder).with_suffix(""))
             if stem in files:
-                raise ValueError(f"{files[stem]} and {path} have one name; expected one of them")
+                raise FolderError(f"{files[stem]} and {path} have one name; expected one of them")
             files[stem] = path
     return files
 
@@ -162,14 +176,14 @@ def read_mask(path: Path) -> np.ndarray[Any, Any]:
     """Class indices of a mask, shape (H, W).
 
     Raises:
-        ValueError: The mask has several channels.
+        FolderError: The mask has several channels.
     """
     with Image.open(path) as image:
         mask = np.asarray(image)
     if mask.ndim != 2:
-        raise ValueError(
-            f"mask {path} has {mask.shape[-1]} channels (mode {image.mode}); expected one, of class "
-            "indices"
+        raise FolderError(
+            f"mask {path} has {mask.shape[-1]} channels (mode {image.mode}); expected one, the "
+            "class of each pixel"
         )
     return mask
 
@@ -177,13 +191,13 @@ def read_mask(path: Path) -> np.ndarray[Any, Any]:
 def _existing(root: str | None) -> Path:
     root = root or os.environ.get(VARIABLE)
     if not root:
-        raise FileNotFoundError(
+        raise FolderError(
             "this config reads its classes from a folder of data, and none is named; expected "
             f"tools/train.py CONFIG --data FOLDER, or the environment variable {VARIABLE}=FOLDER"
         )
-    path = Path(root).expanduser().absolute()
+    path = Path(root).expanduser().resolve()
     if not path.is_dir():
-        raise FileNotFoundError(f"no folder {path}, named by --data or {VARIABLE}")
+        raise FolderError(f"no folder {path}, named by --data or {VARIABLE}")
     return path
 
 
@@ -197,7 +211,11 @@ def _splits(root: Path, layouts: tuple[tuple[str, str], ...]) -> list[tuple[Spli
     return [
         (train, val)
         for train, val in pairs
-        if all((root / place).exists() for split in (train, val) for place in split.values())
+        if all(
+            (root / place).exists()
+            for split in (train, val)
+            for place in (split["images"], split["annotations"])
+        )
     ]
 
 
@@ -206,7 +224,7 @@ def _find_splits(root: Path, layouts: tuple[tuple[str, str], ...]) -> tuple[Spli
         return found[0]
     places = "".join(f"\n  {images}/ and {labels}" for images, labels in layouts)
     names = ", ".join(" and ".join(pair) for pair in SPLIT_NAMES)
-    raise FileNotFoundError(
+    raise FolderError(
         f"no images with annotations in {root}; expected, for {{}} = {names}, one of{places}"
     )
 
@@ -221,7 +239,8 @@ def _names(root: Path) -> list[str] | None:
         return lines
     rows = [(value.strip(), name.strip()) for value, name in csv.reader(lines[1:])]
     if [value for value, _ in rows] != [str(i) for i in range(len(rows))]:
-        raise ValueError(f"{path} has values {[v for v, _ in rows]}; expected 0, 1, 2, ... in order")
+        values = ", ".join(value for value, _ in rows)
+        raise FolderError(f"{path} has the values {values}; expected 0, 1, 2, ... in order")
     return [name for _, name in rows]
 
 
@@ -234,12 +253,13 @@ def _count_classes(folders: list[Path]) -> list[str]:
     }
     largest = max(values - {IGNORE}, default=0)
     if largest == 0:
-        raise ValueError(
+        raise FolderError(
             f"masks in {folders[0]} hold the values {sorted(values)} only; expected two classes or "
             f"more, counted from 0 ({IGNORE} is ignored)"
         )
     if largest > IGNORE:
-        raise ValueError(f"masks beside {folders[0]} have values up to {largest}; expected < {IGNORE}")
+        where = " or ".join(map(str, folders))
+        raise FolderError(f"a mask in {where} has the value {largest}; expected at most {IGNORE}")
     return [f"class_{i}" for i in range(largest + 1)]
 
 

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from hiera_dense.folders import read_coco
 
 
-@METRICS.register_module(name="CocoMetric")
+@METRICS.register_module(name="CocoMetric")  # type: ignore[untyped-decorator]
 def coco_metric(ann_file: str, **kwargs: Any) -> Any:
     """mmdet's `CocoMetric`, also right where annotation ids start at 0.
 
@@ -24,7 +24,7 @@ def coco_metric(ann_file: str, **kwargs: Any) -> Any:
         **kwargs: mmdet's.
 
     Raises:
-        ValueError: The file is not COCO's.
+        FolderError: The file is not COCO's.
     """
     from mmdet.evaluation import CocoMetric  # only an mmdet config names this metric
 

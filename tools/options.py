@@ -2,9 +2,13 @@
 
 import argparse
 import os
+import sys
 from pathlib import Path
 
+import torch
 from mmengine.config import Config, DictAction
+
+from hiera_dense.folders import VARIABLE, FolderError
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
@@ -13,6 +17,12 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("config", help="config file")
     parser.add_argument(
         "--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG)"
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="your own data, for a config that reads them from a folder (README, 'Your own data'); "
+        "needed once: evaluating and resuming find it in the folder of the run",
     )
     parser.add_argument(
         "--cfg-options",
@@ -26,15 +36,58 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def load_config(args: argparse.Namespace) -> Config:
-    """The config file with the options of the command line applied."""
+def load_config(args: argparse.Namespace, run: Path | None = None) -> Config:
+    """The config file with the options of the command line applied.
+
+    Args:
+        args: From `make_parser`.
+        run: The folder of the run that goes on or is evaluated; mmengine kept its config there.
+    """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    cfg = Config.fromfile(args.config)
+    record = None
+    if run and (run / Path(args.config).name).is_file():
+        record = Config.fromfile(run / Path(args.config).name).get("own_data")
+    if args.data:
+        os.environ[VARIABLE] = args.data
+    elif record:
+        os.environ.setdefault(VARIABLE, record.root)
+    try:
+        cfg = Config.fromfile(args.config)
+    except FolderError as error:
+        sys.exit(f"{args.config}: {error}")
+    _check_own_data(args, cfg.get("own_data"), record)
     cfg.launcher = args.launcher
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
-    if args.work_dir:
-        cfg.work_dir = args.work_dir
-    elif not cfg.get("work_dir"):
-        cfg.work_dir = str(Path("work_dirs") / Path(args.config).stem)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or default_work_dir(args.config)
     return cfg
+
+
+def default_work_dir(config: str) -> str:
+    """Where a run of a config file goes."""
+    return str(Path("work_dirs") / Path(config).stem)
+
+
+def start_processes(cfg: Config) -> None:
+    """Let torchrun's processes find each other on a CPU; mmengine does it for GPUs only."""
+    if cfg.launcher != "pytorch" or torch.cuda.is_available():
+        return
+    torch.distributed.init_process_group("gloo")
+    cfg.setdefault(
+        "model_wrapper_cfg",
+        dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False),
+    )
+
+
+def _check_own_data(args: argparse.Namespace, own: Config | None, record: Config | None) -> None:
+    if own is None:
+        if args.data:
+            sys.exit(f"--data {args.data}: {args.config} does not read a folder of one's own")
+        return
+    if args.data and own.root != str(Path(args.data).expanduser().resolve()):
+        sys.exit(f"--data {args.data}: {args.config} is the record of a run on {own.root}")
+    if record and tuple(record.classes) != tuple(own.classes):
+        sys.exit(
+            f"{own.root} has the classes {', '.join(own.classes)}; the run was trained on "
+            f"{', '.join(record.classes)} from {record.root}"
+        )

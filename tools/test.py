@@ -7,7 +7,7 @@ from typing import Any
 import mmcv
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
-from options import load_config, make_parser
+from options import load_config, make_parser, start_processes
 
 
 class SavePictures(Hook):  # type: ignore[misc]  # mmengine ships no types
@@ -41,7 +41,7 @@ def main() -> None:
     )
     parser.add_argument("--show-dir", help="folder for pictures of the truth beside the prediction")
     args = parser.parse_args()
-    cfg = load_config(args)
+    cfg = load_config(args, Path(args.checkpoint).parent)
     cfg.load_from = args.checkpoint
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
@@ -52,6 +52,7 @@ def main() -> None:
     elif args.out:
         evaluators[0]["output_dir"] = args.out
     cfg.test_evaluator = evaluators
+    start_processes(cfg)
     runner = Runner.from_cfg(cfg)
     if args.show_dir:
         runner.register_hook(SavePictures(args.show_dir))

@@ -1,7 +1,12 @@
 """Train a detector or a segmenter from a config."""
 
+import os
+from pathlib import Path
+
+from check_data import check, tell
 from mmengine.runner import Runner
-from options import load_config, make_parser
+from options import default_work_dir, load_config, make_parser, start_processes
+from preflight import check_channels, last_whole_checkpoint
 
 
 def main() -> None:
@@ -11,7 +16,8 @@ def main() -> None:
         nargs="?",
         const="auto",
         metavar="CHECKPOINT",
-        help="go on from a checkpoint; without a value, from the last one in the work dir",
+        help="go on from a checkpoint; without a value, from the last whole one in the work dir, "
+        "or from the start where there is none",
     )
     parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
     parser.add_argument(
@@ -19,8 +25,14 @@ def main() -> None:
         action="store_true",
         help="scale the learning rate from the batch size of the config to that of this run",
     )
+    parser.add_argument(
+        "--skip-data-check", action="store_true", help="do not look at each file of --data first"
+    )
     args = parser.parse_args()
-    cfg = load_config(args)
+    run = Path(args.work_dir or default_work_dir(args.config))
+    if args.resume not in (None, "auto"):
+        run = Path(args.resume).parent
+    cfg = load_config(args, run if args.resume else None)
     if args.amp:
         cfg.optim_wrapper.type = "AmpOptimWrapper"
         cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
@@ -28,10 +40,17 @@ def main() -> None:
         if "auto_scale_lr" not in cfg:
             parser.error(f"--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size")
         cfg.auto_scale_lr.enable = True
+    if args.resume == "auto":
+        args.resume = last_whole_checkpoint(Path(cfg.work_dir))
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == "auto" else args.resume
-    Runner.from_cfg(cfg).train()
+        cfg.resume, cfg.load_from = True, str(args.resume)
+    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    if "own_data" in cfg and first and not args.skip_data_check:
+        tell(cfg.own_data, check(cfg.own_data))
+    start_processes(cfg)
+    runner = Runner.from_cfg(cfg)
+    check_channels(runner)
+    runner.train()
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 # Hiera-B, UperNet on ADE20K. No ADE20K result of Hiera is published; recipe of MAE ViT-B with
-# UperNet, learning rate as published for batch 16; no layer decay.
+# UperNet, learning rate as published for batch 16.
 # Hardware: 8 GPUs. From random weights until published ones can be loaded.
 # Command: torchrun --nproc_per_node=8 tools/train.py \
 #     configs/upernet/upernet_hiera-b_8xb2-amp-160k_ade20k-512x512.py --launcher pytorch
@@ -14,3 +14,5 @@ model = dict(
     data_preprocessor=dict(size=(512, 512), size_divisor=None),
     backbone=dict(arch='base', drop_path_rate=0.1),
     test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341)))
+# 24 blocks instead of 12: the square root of the layer decay, so that the first has the same rate.
+optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.806))

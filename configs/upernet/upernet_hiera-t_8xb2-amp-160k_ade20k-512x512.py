@@ -1,5 +1,5 @@
 # Hiera-T, UperNet on ADE20K. No ADE20K result of Hiera is published; recipe of MAE ViT-B with
-# UperNet, learning rate as published for batch 16; no layer decay.
+# UperNet, learning rate as published for batch 16.
 # Hardware: 8 GPUs. From random weights until published ones can be loaded.
 # Command: torchrun --nproc_per_node=8 tools/train.py \
 #     configs/upernet/upernet_hiera-t_8xb2-amp-160k_ade20k-512x512.py --launcher pytorch

@@ -1,10 +1,10 @@
 # 160k iterations at batch 16. No ADE20K recipe of Hiera is published; these are the values of MAE
-# ViT-B with UperNet, without its layer decay.
+# ViT-B with UperNet, and its layer decay for 12 blocks.
 optim_wrapper = dict(
     type='AmpOptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
-    paramwise_cfg=dict(
-        norm_decay_mult=0., bias_decay_mult=0., custom_keys={'pos_embed': dict(decay_mult=0.)}))
+    constructor='hiera_dense.LayerDecayOptimWrapperConstructor',
+    paramwise_cfg=dict(layer_decay_rate=0.65))
 param_scheduler = [
     dict(type='LinearLR', start_factor=1e-6, by_epoch=False, begin=0, end=1500),
     dict(type='PolyLR', power=1.0, eta_min=0., by_epoch=False, begin=1500, end=160000),

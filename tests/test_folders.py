@@ -1,0 +1,221 @@
+"""Folders of one's own data: what is found in them, and how unusable ones are refused."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.registry import DATASETS, METRICS, init_default_scope
+from PIL import Image
+
+from hiera_dense import folders
+from hiera_dense.folders import FolderError, any_folder, coco_folder, mask_folder
+
+SIZE = (40, 30)  # width, height
+BOX = [4, 5, 20, 10]
+POLYGON = [[4, 5, 24, 5, 24, 15, 4, 15]]
+CATEGORIES = [{"id": 7, "name": "cell"}, {"id": 3, "name": "debris"}]
+
+
+def write_image(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", SIZE, "gray").save(path)
+
+
+def coco(first_id: int = 1, annotations: int = 2, categories: list[dict] = CATEGORIES) -> dict:
+    """One image; annotations of the categories in turn."""
+    return {
+        "images": [{"id": 1, "file_name": "a.png", "width": SIZE[0], "height": SIZE[1]}],
+        "annotations": [
+            {
+                "id": first_id + i,
+                "image_id": 1,
+                "category_id": categories[i % len(categories)]["id"],
+                "bbox": BOX,
+                "area": BOX[2] * BOX[3],
+                "iscrowd": 0,
+                "segmentation": POLYGON,
+            }
+            for i in range(annotations)
+        ],
+        "categories": categories,
+    }
+
+
+def write_coco(root: Path, **changed: dict) -> Path:
+    """A folder in the first layout; `train` or `val` instead of the usual content."""
+    for split in ("train", "val"):
+        write_image(root / split / "a.png")
+        content = changed.get(split, coco())
+        (root / f"instances_{split}.json").write_text(json.dumps(content))
+    return root
+
+
+def write_masks(root: Path, values: list[int], suffix: str = ".jpg", ending: str = "") -> Path:
+    """One image in each split; its mask has stripes of the values."""
+    for split in ("training", "validation"):
+        write_image(root / "images" / split / f"a{suffix}")
+        mask = np.resize(np.array(values, np.uint8), SIZE[::-1])
+        path = root / "annotations" / split / f"a{ending}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(path)
+    return root
+
+
+def test_a_coco_folder(tmp_path: Path) -> None:
+    folder = coco_folder(str(write_coco(tmp_path, val=coco(annotations=120))))
+    assert folder["kind"] == "coco"
+    assert folder["root"] == str(tmp_path)
+    assert folder["train"] == {"images": "train", "annotations": "instances_train.json"}
+    assert folder["classes"] == ("cell", "debris")  # the order of the file, not of the ids
+    assert len(set(folder["palette"])) == 2
+    assert folder["most_instances"] == 120
+    assert any_folder(str(tmp_path)) == folder
+
+
+@pytest.mark.parametrize(("images", "annotations"), folders.COCO_LAYOUTS)
+@pytest.mark.parametrize("names", folders.SPLIT_NAMES)
+def test_coco_layouts(
+    tmp_path: Path, images: str, annotations: str, names: tuple[str, str]
+) -> None:
+    for name in names:
+        write_image(tmp_path / images.format(name) / "a.png")
+        file = tmp_path / annotations.format(name)
+        file.parent.mkdir(exist_ok=True)
+        file.write_text(json.dumps(coco()))
+    folder = coco_folder(str(tmp_path))
+    assert folder["val"] == {
+        "images": images.format(names[1]),
+        "annotations": annotations.format(names[1]),
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("classes.txt", "floor\nwall\n\n", ("floor", "wall")),
+        ("_classes.csv", "Pixel Value, Class\n0, floor\n1, wall", ("floor", "wall")),
+        (None, "", ("class_0", "class_1", "class_2")),
+    ],
+)
+def test_class_names_of_masks(
+    tmp_path: Path, file: str | None, text: str, expected: tuple[str, ...]
+) -> None:
+    write_masks(tmp_path, [0, 2, 255])
+    if file:
+        (tmp_path / file).write_text(text)
+    assert mask_folder(str(tmp_path))["classes"] == expected
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".JPG", ".png", ".tif", ".webp"])
+@pytest.mark.parametrize("ending", ["", "_mask"])
+def test_a_data_set_of_masks_with_any_suffix(tmp_path: Path, suffix: str, ending: str) -> None:
+    init_default_scope("mmseg")
+    folder = mask_folder(str(write_masks(tmp_path, [0, 1, 255], suffix, ending)))
+    write_image(tmp_path / "images/training/b.bmp")  # suffixes may differ from image to image
+    Image.new("L", SIZE).save(tmp_path / f"annotations/training/b{ending}.png")
+    prefix = {"img_path": folder["train"]["images"], "seg_map_path": folder["train"]["annotations"]}
+    dataset = DATASETS.build(
+        dict(
+            type="hiera_dense.MaskFolder",
+            data_root=folder["root"],
+            data_prefix=prefix,
+            metainfo=dict(classes=folder["classes"], palette=folder["palette"]),
+            pipeline=[
+                dict(type="LoadImageFromFile"),
+                dict(type="LoadAnnotations"),
+                dict(type="PackSegInputs"),
+            ],
+        )
+    )
+    assert len(dataset) == 2
+    sample = dataset[0]
+    assert sample["inputs"].shape == (3, *SIZE[::-1])
+    labels = sample["data_samples"].gt_sem_seg.data
+    assert labels.unique().tolist() == [0, 1, 255]
+
+
+def test_perfect_detections_score_1_whatever_ids_annotations_have(tmp_path: Path) -> None:
+    """pycocotools alone takes annotation 0 for no match."""
+    for first_id in (0, 1):
+        file = tmp_path / f"{first_id}.json"
+        file.write_text(json.dumps(coco(first_id)))
+        metric = METRICS.build(
+            dict(type="hiera_dense.CocoMetric", ann_file=str(file), metric="bbox")
+        )
+        metric.dataset_meta = dict(classes=("cell", "debris"))
+        boxes = np.array([[4, 5, 24, 15]] * 2, np.float32)
+        prediction = dict(img_id=1, bboxes=boxes, scores=np.ones(2), labels=np.arange(2))
+        truth = dict(width=SIZE[0], height=SIZE[1], img_id=1)
+        assert metric.compute_metrics([(truth, prediction)])["bbox_mAP"] == 1
+
+
+def no_val(root: Path) -> None:
+    write_coco(root)
+    (root / "instances_val.json").unlink()
+
+
+def other_order(root: Path) -> None:
+    write_coco(root, val=coco(categories=CATEGORIES[::-1]))
+
+
+def twice(root: Path) -> None:
+    write_coco(root, train=coco(categories=[{"id": i, "name": "cell"} for i in (1, 2)]))
+
+
+def not_json(root: Path) -> None:
+    write_coco(root)
+    (root / "instances_train.json").write_text("{")
+
+
+def without_field(root: Path) -> None:
+    content = coco()
+    del content["annotations"][1]["image_id"]
+    write_coco(root, train=content)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda root: None,
+            r"no images with annotations in .*; expected.*\n  {}/ and instances_{}",
+        ),
+        (no_val, "no images with annotations in"),
+        (lambda root: write_coco(root, train=coco(annotations=0)), "train.json has no annotations"),
+        (lambda root: write_coco(root, train={"a": 1}), "train.json has no images"),
+        (other_order, r"\['cell', 'debris'\] in instances_train.json, \['debris', 'cell'\] in"),
+        (twice, "more than one category named cell"),
+        (not_json, "instances_train.json is not JSON"),
+        (without_field, "annotations without image_id: {'id': 2"),
+    ],
+)
+def test_a_coco_folder_that_cannot_be_used(tmp_path: Path, make: object, message: str) -> None:
+    make(tmp_path)
+    with pytest.raises(FolderError, match=message):
+        coco_folder(str(tmp_path))
+
+
+def test_masks_that_cannot_be_used(tmp_path: Path) -> None:
+    with pytest.raises(FolderError, match=r"the values \[0, 255\] only; expected two classes"):
+        mask_folder(str(write_masks(tmp_path / "binary", [0, 255])))
+    colours = write_masks(tmp_path / "colours", [0, 1])
+    write_image(colours / "annotations/training/a.png")
+    with pytest.raises(FolderError, match=r"has 3 channels \(mode RGB\); expected one"):
+        mask_folder(str(colours))
+    named = write_masks(tmp_path / "named", [0, 1])
+    (named / "_classes.csv").write_text("value, name\n1, a\n2, b")
+    with pytest.raises(FolderError, match="has the values 1, 2; expected 0, 1, 2"):
+        mask_folder(str(named))
+    write_image(named / "images/training/a.png")
+    with pytest.raises(FolderError, match=r"a\.jpg and .*a\.png have one name"):
+        folders.image_files(named / "images/training")
+
+
+def test_no_folder_or_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(folders.VARIABLE, raising=False)
+    with pytest.raises(FolderError, match=r"none is named; expected tools/train\.py CONFIG --data"):
+        coco_folder()
+    monkeypatch.setenv(folders.VARIABLE, "/no/where")
+    with pytest.raises(FolderError, match="no folder /no/where"):
+        mask_folder()

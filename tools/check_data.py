@@ -1,0 +1,204 @@
+"""Check a folder of your own data before a training: every file and annotation."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from rich.progress import track
+
+from hiera_dense.folders import (
+    IGNORE,
+    Folder,
+    FolderError,
+    Split,
+    any_folder,
+    image_files,
+    pair_masks,
+    read_coco,
+    read_mask,
+)
+
+ORIENTATION = 0x0112  # an EXIF tag; from 5 on, width and height change places when an image is read
+COCO_DETECTIONS = 100
+
+
+class Findings:
+    """What was found, each kind with how often and one example.
+
+    `errors` would stop or spoil a training; `notes` are worth knowing.
+    """
+
+    def __init__(self) -> None:
+        self.errors: dict[str, list[str]] = {}
+        self.notes: dict[str, list[str]] = {}
+
+    def error(self, kind: str, example: object) -> None:
+        self.errors.setdefault(kind, []).append(str(example))
+
+    def note(self, kind: str, example: object) -> None:
+        self.notes.setdefault(kind, []).append(str(example))
+
+
+def check(folder: Folder) -> Findings:
+    """Check both splits of a folder, with a progress bar."""
+    findings = Findings()
+    for name, split in (("training", folder["train"]), ("validation", folder["val"])):
+        if folder["kind"] == "coco":
+            _check_coco(folder, split, name, findings)
+        else:
+            _check_masks(folder, split, name, findings)
+    return findings
+
+
+def tell(folder: Folder, findings: Findings) -> None:
+    """Print what was found.
+
+    Raises:
+        SystemExit: With a message, where there are errors.
+    """
+    classes = folder["classes"]
+    print(f"{folder['root']}: {len(classes)} classes: {', '.join(classes)}")
+    for title, found in (("note", findings.notes), ("error", findings.errors)):
+        for kind, examples in found.items():
+            print(f"  {title}: {kind}: {len(examples)}, first {examples[0]}")
+    if findings.errors:
+        sys.exit(f"{folder['root']} cannot be trained on; see the errors above")
+
+
+def _size(path: Path) -> tuple[int, int] | None:
+    """Width and height as an image is read, None if it cannot be."""
+    try:
+        with Image.open(path) as image:
+            turned = image.getexif().get(ORIENTATION, 1) >= 5
+            return image.size[::-1] if turned else image.size
+    except OSError:
+        return None
+
+
+def _check_coco(folder: Folder, split: Split, name: str, findings: Findings) -> None:
+    content = read_coco(Path(folder["root"]) / split["annotations"])
+    images = {image["id"]: image for image in content["images"]}
+    if len(images) < len(content["images"]):
+        findings.error("images that share an id", split["annotations"])
+    for image in track(images.values(), f"{name} images"):
+        _check_image(Path(folder["root"]) / split["images"], image, findings)
+    categories = {category["id"]: category["name"] for category in content["categories"]}
+    for annotation in track(content["annotations"], f"{name} annotations"):
+        where = f"annotation {annotation['id']} in {split['annotations']}"
+        if annotation["image_id"] not in images:
+            findings.error("annotations of no image", f"{where}: {annotation['image_id']}")
+        elif annotation["category_id"] not in categories:
+            findings.error("annotations of no category", f"{where}: {annotation['category_id']}")
+        else:
+            _check_annotation(annotation, images[annotation["image_id"]], where, findings)
+    ids, per_image, per_class = (
+        Counter(annotation[key] for annotation in content["annotations"])
+        for key in ("id", "image_id", "category_id")
+    )
+    for number in (number for number, count in ids.items() if count > 1):
+        findings.error("annotations that share an id", f"{number} in {split['annotations']}")
+    if 0 in ids:
+        findings.note("annotation ids from 0, evaluated as if from 1", split["annotations"])
+    for number, image in images.items():
+        if not per_image[number]:
+            findings.note(f"{name} images without annotations", image["file_name"])
+        if per_image[number] > COCO_DETECTIONS and name == "validation":
+            kind = f"images with more instances than the {COCO_DETECTIONS} that AP counts"
+            findings.note(kind, f"{image['file_name']} with {per_image[number]}")
+    for number in (number for number in categories if not per_class[number]):
+        findings.note(f"classes without {name} instances", categories[number])
+
+
+def _check_image(folder: Path, image: dict[str, Any], findings: Findings) -> None:
+    path = folder / image["file_name"]
+    expected = (image["width"], image["height"])
+    if not path.is_file():
+        findings.error("missing images", path)
+    elif (size := _size(path)) is None:
+        findings.error("unreadable images", path)
+    elif size != expected:
+        findings.error("images of another size than annotated", f"{path}: {size}, {expected}")
+
+
+def _check_annotation(
+    annotation: dict[str, Any], image: dict[str, Any], where: str, findings: Findings
+) -> None:
+    size = (image["width"], image["height"])
+    box = annotation.get("bbox") or []
+    if len(box) != 4:
+        findings.error("annotations without a box (x, y, width, height)", f"{where}: {box}")
+        return
+    left, top, width, height = box
+    if width < 1 or height < 1:
+        findings.note("empty boxes, skipped", f"{where}: {box}")
+    elif left < -1 or top < -1 or left + width > size[0] + 1 or top + height > size[1] + 1:
+        findings.note("boxes that leave their image, cut off", f"{where}: {box} in {size}")
+    segmentation = annotation.get("segmentation")
+    if not segmentation:
+        findings.error("annotations without a mask (polygons or RLE)", where)
+    elif isinstance(segmentation, dict):
+        if tuple(segmentation.get("size", ())) != size[::-1]:
+            found = segmentation.get("size")
+            findings.error("RLE masks of another size (height, width) than their image",
+                           f"{where}: {found}, {size[::-1]}")  # fmt: skip
+    elif not any(len(polygon) >= 6 for polygon in segmentation):
+        findings.note("polygons of fewer than 3 points, ignored", where)
+
+
+def _check_masks(folder: Folder, split: Split, name: str, findings: Findings) -> None:
+    root = Path(folder["root"])
+    images, masks = root / split["images"], root / split["annotations"]
+    pairs = pair_masks(images, masks)
+    if not pairs:
+        findings.error("folders without images", images)
+    classes = folder["classes"]
+    seen: set[int] = set()
+    for image, mask in track(pairs.items(), f"{name} images and masks"):
+        if mask is None:
+            findings.error("images without a mask", image)
+            continue
+        for kind, example in _check_pair(image, mask, len(classes), seen):
+            findings.error(kind, example)
+    for path in set(image_files(masks).values()) - set(pairs.values()):
+        findings.note("masks without an image", path)
+    for value in sorted(set(range(len(classes))) - seen):
+        findings.note(f"classes without {name} pixels", f"{value} ({classes[value]})")
+
+
+def _check_pair(image: Path, mask: Path, classes: int, seen: set[int]) -> Iterator[tuple[str, str]]:
+    """Errors of an image and its mask; adds the values of the mask to those seen."""
+    size = _size(image)
+    if size is None:
+        yield "unreadable images", str(image)
+        return
+    try:
+        content = read_mask(mask)
+    except (OSError, FolderError) as error:
+        yield "masks that are no index masks", str(error)
+        return
+    if content.shape != size[::-1]:
+        yield "masks of another size than their image", f"{mask}: {content.shape[::-1]}, {size}"
+    values = set(np.unique(content).tolist()) - {IGNORE}
+    seen |= values
+    if outside := sorted(value for value in values if not 0 <= value < classes):
+        expected = f"0 to {classes - 1}, or {IGNORE} to ignore"
+        yield f"masks with values outside the classes ({expected})", f"{mask}: {outside}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", help="COCO format, or images and index masks")
+    try:
+        folder = any_folder(parser.parse_args().folder)
+    except FolderError as error:
+        sys.exit(str(error))
+    tell(folder, check(folder))
+
+
+if __name__ == "__main__":
+    main()
