@@ -3,8 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPAT := .venv-compat
 
-.PHONY: help setup demo test lint clean
+.PHONY: help setup setup-compat demo test test-compat lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -12,8 +13,16 @@ help:  ## list the targets
 
 setup: $(READY)  ## install everything into .venv (slow the first time: mmcv is compiled)
 
-$(READY): requirements/install.sh requirements/torch.txt requirements/hosts.txt requirements/dev.txt requirements/constraints.txt setup.py
-	PYTHON=$(PYTHON) requirements/install.sh $(VENV)
+setup-compat: $(COMPAT)/.ready  ## the same with the original packages, into .venv-compat
+
+REQUIREMENTS := requirements/install.sh requirements/torch.txt requirements/dev.txt setup.py
+
+$(READY): $(REQUIREMENTS) $(wildcard requirements/onedl/*.txt)
+	PYTHON=$(PYTHON) requirements/install.sh $(VENV) onedl
+	touch $@
+
+$(COMPAT)/.ready: $(REQUIREMENTS) $(wildcard requirements/openmmlab/*.txt)
+	PYTHON=$(PYTHON) requirements/install.sh $(COMPAT) openmmlab
 	touch $@
 
 demo: setup  ## draw data, train and evaluate a detector and a segmenter on the CPU
@@ -22,10 +31,13 @@ demo: setup  ## draw data, train and evaluate a detector and a segmenter on the 
 test: setup  ## run the tests
 	$(BIN)/python -m pytest
 
+test-compat: setup-compat  ## run the tests on the original packages
+	$(COMPAT)/bin/python -m pytest
+
 lint: setup  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-clean:  ## remove what the other targets made, except the environment
+clean:  ## remove what the other targets made, except the environments
 	rm -rf work_dirs data/toy build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,6 +9,15 @@ from setuptools import setup
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "hiera_dense/__init__.py").read_text())[1]
 
+
+def hosts(flavour: str) -> list[str]:
+    """The packages of a stack; those of OpenMMLab in the versions that fit each other."""
+    folder = ROOT / "requirements" / flavour
+    pins = dict(re.findall(r"^(.+?)===?(.+)$", (folder / "constraints.txt").read_text(), re.M))
+    names = re.findall(r"^[\w-]+$", (folder / "hosts.txt").read_text(), re.M)
+    return [f"{name}=={pins[name]}" if re.match("(onedl-)?mm", name) else name for name in names]
+
+
 setup(
     name="hiera-dense",
     version=VERSION,
@@ -20,4 +29,5 @@ setup(
     package_data={"hiera_dense": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=["torch>=2.5", "timm>=1.0"],
+    extras_require={flavour: hosts(flavour) for flavour in ("onedl", "openmmlab")},
 )

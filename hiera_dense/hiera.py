@@ -47,6 +47,8 @@ class Hiera(nn.Module):
         with_cp: bool = False,
     ) -> None:
         super().__init__()
+        if in_channels < 1:
+            raise ValueError(f"in_channels {in_channels}; expected 1 or more")
         self.arch: Arch = resolve(arch, window_spec, global_att_blocks, pos_embed)
         self.in_channels = in_channels
         self.with_cp = with_cp

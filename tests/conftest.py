@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from make_toy_data import write_split
 from torch import Tensor
 
 from hiera_dense.variants import ARCHS
@@ -16,6 +17,15 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Drawn data: `instances` in COCO's format, `segments` as images and index masks."""
+    folder = tmp_path_factory.mktemp("toy")
+    for split, images in (("train", 8), ("val", 3)):
+        write_split(folder, split, images, size=96, seed=0)
+    return folder
 
 
 def shallow(name: str) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Every config parses, builds with its host, and is what its name says."""
 
+import json
 import re
 from pathlib import Path
 
@@ -8,6 +9,8 @@ import torch
 from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+
+from hiera_dense.folders import VARIABLE
 
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if "_base_" not in p.parts)
 PUBLIC = [p for p in CONFIGS if p.stem.endswith(("_coco", "_ade20k-512x512"))]
@@ -20,14 +23,21 @@ NAME = re.compile(
 COCO_IMAGES = 118_287
 
 
+@pytest.fixture
+def cfg(path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
+    """The config of a path; one that reads a folder gets drawn data."""
+    kind = "instances" if path.stem.startswith("mask-rcnn") else "segments"
+    monkeypatch.setenv(VARIABLE, str(toy / kind))
+    return Config.fromfile(path)
+
+
 def each(paths: list[Path]) -> pytest.MarkDecorator:
     assert paths
     return pytest.mark.parametrize("path", paths, ids=lambda path: path.stem)
 
 
 @each(CONFIGS)
-def test_the_model_builds(path: Path) -> None:
-    cfg = Config.fromfile(path)
+def test_the_model_builds(cfg: Config) -> None:
     init_default_scope(cfg.default_scope)
     with torch.device("meta"):
         model = MODELS.build(cfg.model)
@@ -37,8 +47,7 @@ def test_the_model_builds(path: Path) -> None:
 
 
 @each(CONFIGS)
-def test_the_name_tells_arch_batch_and_length(path: Path) -> None:
-    cfg = Config.fromfile(path)
+def test_the_name_tells_arch_batch_and_length(path: Path, cfg: Config) -> None:
     match = NAME.fullmatch(path.stem)
     assert match
     assert cfg.model.backbone.arch == ARCHS[match["arch"]]
@@ -53,8 +62,8 @@ def test_the_name_tells_arch_batch_and_length(path: Path) -> None:
 
 
 @each(CONFIGS)
-def test_input_is_rgb_with_imagenet_statistics_padded_to_32(path: Path) -> None:
-    preprocessor = Config.fromfile(path).model.data_preprocessor
+def test_input_is_rgb_with_imagenet_statistics_padded_to_32(cfg: Config) -> None:
+    preprocessor = cfg.model.data_preprocessor
     assert preprocessor.bgr_to_rgb
     assert preprocessor.mean == [123.675, 116.28, 103.53]
     assert preprocessor.std == [58.395, 57.12, 57.375]
@@ -71,8 +80,7 @@ def test_a_leaf_is_a_short_delta_with_a_header(path: Path) -> None:
 
 
 @each(PUBLIC)
-def test_a_public_recipe_tells_results_and_its_batch(path: Path) -> None:
-    cfg = Config.fromfile(path)
+def test_a_public_recipe_tells_results_and_its_batch(path: Path, cfg: Config) -> None:
     header = path.read_text().split("_base_", 1)[0]
     assert "# Published" in header
     assert "Ours: " in header
@@ -82,8 +90,7 @@ def test_a_public_recipe_tells_results_and_its_batch(path: Path) -> None:
 
 
 @each([p for p in PUBLIC if "lsj" in p.stem])
-def test_windows_at_1024_px_leave_no_padding_and_some_blocks_are_global(path: Path) -> None:
-    cfg = Config.fromfile(path)
+def test_windows_at_1024_px_leave_no_padding_and_some_blocks_are_global(cfg: Config) -> None:
     for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
         assert [t.size for t in pipeline if t.type == "Pad"] == [(1024, 1024)]
     backbone = cfg.model.backbone
@@ -92,17 +99,36 @@ def test_windows_at_1024_px_leave_no_padding_and_some_blocks_are_global(path: Pa
 
 
 @each(OWN)
-def test_heads_have_the_classes_of_the_data(path: Path) -> None:
-    cfg = Config.fromfile(path)
+def test_classes_and_heads_follow_the_folder(cfg: Config, toy: Path) -> None:
+    expected = {
+        "mmdet": ("disc", "square", "triangle", "star"),
+        "mmseg": ("background", "disc", "square", "triangle", "star"),
+    }[cfg.default_scope]
     heads = re.findall(r"num_classes=(\d+)", cfg.pretty_text)
-    assert set(map(int, heads)) == {len(cfg.metainfo.classes)}
+    assert set(map(int, heads)) == {len(expected)}
     for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        assert loader.dataset.metainfo.classes == cfg.metainfo.classes
+        assert tuple(loader.dataset.metainfo.classes) == expected
+        assert len(loader.dataset.metainfo.palette) == len(expected)
+        assert Path(loader.dataset.data_root).parent == toy
 
 
 @each(OWN)
-def test_the_folder_comes_from_the_environment(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HIERA_DENSE_DATA", "/some/where")
-    cfg = Config.fromfile(path)
-    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
-        assert loader.dataset.data_root.rstrip("/") == "/some/where"
+def test_the_record_of_a_run_needs_no_folder_named(
+    cfg: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE)
+    cfg.dump(tmp_path / "record.py")
+    assert Config.fromfile(tmp_path / "record.py").to_dict() == cfg.to_dict()
+
+
+@each([p for p in OWN if p.stem.endswith("_coco-folder")])
+def test_as_many_detections_are_kept_as_an_image_has_instances(
+    path: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for split in ("train", "val"):
+        (tmp_path / split).mkdir()
+        content = json.loads((toy / "instances" / f"instances_{split}.json").read_text())
+        content["annotations"] = [content["annotations"][0] | {"id": i} for i in range(1, 151)]
+        (tmp_path / f"instances_{split}.json").write_text(json.dumps(content))
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    assert Config.fromfile(path).model.test_cfg.rcnn.max_per_img == 150

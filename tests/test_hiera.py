@@ -158,6 +158,7 @@ def test_lists_are_as_good_as_tuples() -> None:
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
+        (dict(arch="tiny", in_channels=0), "in_channels 0; expected 1 or more"),
         (dict(arch="giant"), "unknown arch 'giant'; known: tiny, small, base"),
         (dict(arch=dict(depth=3)), "unknown arch field depth; known: embed_dim"),
         (dict(arch="tiny", window_spec=(8, 4, 0)), "has 3 entries; expected one for each of the 4"),

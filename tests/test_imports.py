@@ -24,6 +24,11 @@ def loaded_after(code: str) -> set[str]:
         ("hiera_dense.hiera", ("mmengine", *HOSTS)),
         ("hiera_dense.backbone", HOSTS),
         ("hiera_dense.norms", HOSTS),
+        ("hiera_dense.layer_decay", HOSTS),
+        ("hiera_dense.saving", HOSTS),
+        ("hiera_dense.datasets", HOSTS),
+        ("hiera_dense.metrics", HOSTS),
+        ("hiera_dense.folders", ("torch", "timm", "mmengine", *HOSTS)),
     ],
 )
 def test_a_module_loads_no_more_than_it_may(module: str, absent: tuple[str, ...]) -> None:
@@ -39,3 +44,21 @@ def test_a_host_finds_the_scope_with_nothing_imported(host: str) -> None:
         "assert MODELS.get('hiera_dense.LN2d')"
     )
     assert host in loaded_after(code)
+
+
+@pytest.mark.parametrize(
+    ("found", "message"),
+    [
+        (None, "ModuleNotFoundError: no mmengine; hiera_dense works with mmengine 0.10 or newer"),
+        ("0.9.1", "ImportError: mmengine 0.9.1 is too old; hiera_dense works with mmengine 0.10"),
+    ],
+)
+def test_mmengine_missing_or_too_old(found: str | None, message: str) -> None:
+    pretended = "sys.modules['mmengine'] = None"
+    if found:
+        pretended = f"import mmengine; mmengine.__version__ = '{found}'"
+    code = f"import sys; {pretended}; import hiera_dense.backbone"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr.splitlines()[-1].startswith(message)
+    assert "Install" in run.stderr.splitlines()[-1]

@@ -20,7 +20,10 @@ def configs_of(host: str) -> Path:
     return Path(spec.origin).parent / ".mim" / "configs"
 
 
-@pytest.mark.parametrize(("example", "host"), zip(EXAMPLES, ("mmdet", "mmseg"), strict=False))
+HOSTS = ("mmdet", "mmdet", "mmseg")
+
+
+@pytest.mark.parametrize(("example", "host"), zip(EXAMPLES, HOSTS, strict=False))
 def test_a_hosts_own_config_becomes_one_of_ours(example: str, host: str, tmp_path: Path) -> None:
     file = tmp_path / "config.py"
     file.write_text(example.replace('"./configs/', f'"{configs_of(host)}/'))
@@ -35,6 +38,6 @@ def test_a_hosts_own_config_becomes_one_of_ours(example: str, host: str, tmp_pat
 def test_the_trunk_prints_the_shapes_that_the_readme_shows(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    (example,) = EXAMPLES[2:]
+    example = EXAMPLES[len(HOSTS)]
     exec(example, {})
     assert f"# {capsys.readouterr().out.strip()}" in example

@@ -2,15 +2,23 @@
 
 import json
 import os
+import random
 import re
+import shutil
 import subprocess
 import sys
+import time
 from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 import torch
 from conftest import ROOT
+from PIL import Image
+
+from hiera_dense.folders import VARIABLE
 
 DETECTOR = ROOT / "configs/demo/mask-rcnn_hiera-t_fpn_1xb3-200i_toy.py"
 SEGMENTER = ROOT / "configs/demo/upernet_hiera-t_1xb4-200i_toy-128x128.py"
@@ -23,17 +31,20 @@ SHORT = [
 ]
 
 
-@pytest.fixture(scope="module")
-def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("toy")
-    run_tool("make_toy_data.py", str(folder), "--train", "8", "--val", "3", "--size", "96")
-    return folder
+def environment(data: Path | None) -> dict[str, str]:
+    """This process's, with a folder of data named in it or none."""
+    env = {key: value for key, value in os.environ.items() if key != VARIABLE}
+    return env | ({VARIABLE: str(data)} if data else {})
 
 
-def run_tool(tool: str | Path, *args: str, data: Path | None = None) -> str:
-    """Run a script of tools/ (or any other, given by its path) and return what it printed."""
-    env = os.environ | {"HIERA_DENSE_DATA": str(data)}
-    command = [sys.executable, str(ROOT / "tools" / tool), *args]
+def run_tool(tool: str | Path, *args: str | Path, data: Path | None = None) -> str:
+    """Run a script of tools/ (or any other, given by its path) and return what it printed.
+
+    Args:
+        data: Named in the environment.
+    """
+    command = [sys.executable, ROOT / "tools" / tool, *args]
+    env = environment(data)
     run = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, check=False)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
     return run.stdout + run.stderr
@@ -63,9 +74,8 @@ def trained(
         "mmseg": (SEGMENTER, toy / "segments"),
     }[host]
     work_dir = tmp_path_factory.mktemp(host)
-    out = run_tool(
-        "train.py", str(config), "--work-dir", str(work_dir), "--cfg-options", *SHORT, data=data
-    )
+    options = ("--data", data, "--work-dir", work_dir, "--cfg-options", *SHORT)
+    out = run_tool("train.py", config, *options)
     return host, config, data, work_dir, out
 
 
@@ -88,19 +98,10 @@ def test_training_logs_progress_and_keeps_the_best(
 def test_evaluation_gives_what_training_gave(
     trained: tuple[str, Path, Path, Path, str], tmp_path: Path
 ) -> None:
-    host, config, data, work_dir, _ = trained
+    host, config, _, work_dir, _ = trained
     kept = tmp_path / ("results.pkl" if host == "mmdet" else "masks")
-    run_tool(
-        *(
-            "test.py",
-            str(config),
-            str(work_dir / "iter_2.pth"),
-            "--work-dir",
-            str(tmp_path / "work"),
-        ),
-        *("--out", str(kept), "--show-dir", str(tmp_path / "pictures")),
-        data=data,
-    )
+    options = ("--out", kept, "--show-dir", tmp_path / "pictures", "--work-dir", tmp_path / "work")
+    run_tool("test.py", config, work_dir / "iter_2.pth", *options)
     result = json.loads(next((tmp_path / "work").glob("*/*.json")).read_text())
     expected = scalars(work_dir)[-1]
     names = [n for n in expected if n.startswith("coco/") or n in ("mIoU", "aAcc")]
@@ -113,10 +114,10 @@ def test_evaluation_gives_what_training_gave(
 def test_resuming_goes_on_from_the_last_checkpoint(
     trained: tuple[str, Path, Path, Path, str],
 ) -> None:
-    _, config, data, work_dir, _ = trained
+    _, config, _, work_dir, _ = trained
     options = ["train_cfg.max_iters=3", *SHORT[1:]]
-    args = [str(config), "--work-dir", str(work_dir), "--resume", "--cfg-options", *options]
-    out = run_tool("train.py", *args, data=data)
+    args = [config, "--work-dir", work_dir, "--resume", "--cfg-options", *options]
+    out = run_tool("train.py", *args)
     assert "resumed" in out
     assert "Iter(train) [3/3]" in out
     assert "Iter(train) [2/3]" not in out
@@ -126,14 +127,130 @@ def test_the_hosts_own_train_py_needs_nothing_from_us(
     trained: tuple[str, Path, Path, Path, str], tmp_path: Path
 ) -> None:
     host, config, data, _, _ = trained
-    args = [str(config), "--work-dir", str(tmp_path), "--cfg-options", *SHORT]
+    args = [config, "--work-dir", tmp_path, "--cfg-options", *SHORT]
     run_tool(host_tool(host, "train.py"), *args, data=data)
     assert (tmp_path / "iter_2.pth").exists()
     assert metric_of(host) in scalars(tmp_path)[-1]
 
 
-def test_a_detectors_predictions_go_to_a_pickle_or_nowhere() -> None:
-    command = [sys.executable, "tools/test.py", str(DETECTOR), "none.pth", "--out", "results.json"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, check=False)
-    assert run.returncode == 2
-    assert "results.json: expected a .pkl file" in run.stderr
+def refused(tool: str, *args: str | Path, data: Path | None = None) -> str:
+    """Run a tool that must end with a message, before any iteration; returns what it said."""
+    command = [sys.executable, ROOT / "tools" / tool, *args]
+    env = environment(data)
+    run = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, check=False)
+    assert run.returncode in (1, 2)
+    assert "Iter(" not in run.stdout + run.stderr
+    return run.stderr
+
+
+def test_another_folder_must_have_the_classes_of_the_run(
+    trained: tuple[str, Path, Path, Path, str], tmp_path: Path
+) -> None:
+    host, config, data, work_dir, _ = trained
+    shutil.copytree(data, tmp_path / "data")
+    if host == "mmdet":
+        for file in (tmp_path / "data").glob("*.json"):
+            file.write_text(file.read_text().replace('"star"', '"comet"'))
+    else:
+        (tmp_path / "data" / "classes.txt").write_text("background\ndisc\nsquare\ntriangle\ncomet")
+    checkpoint = work_dir / "iter_2.pth"
+    message = refused("test.py", config, checkpoint, "--data", tmp_path / "data")
+    assert "has the classes" in message
+    assert re.search("comet; the run was trained on .*star from", message)
+    record = work_dir / config.name
+    message = refused("test.py", record, checkpoint, "--data", tmp_path / "data")
+    assert f"is the record of a run on {data}" in message
+
+
+def test_a_killed_training_goes_on(toy: Path, tmp_path: Path) -> None:
+    options = ("--work-dir", tmp_path, "--cfg-options", "train_cfg.max_iters=40", *SHORT[1:])
+    options = (*options, "train_cfg.val_interval=100")
+    command = [sys.executable, ROOT / "tools/train.py", SEGMENTER, "--data", toy / "segments"]
+    with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, cwd=ROOT) as run:
+        deadline = time.monotonic() + 240
+        while not list(tmp_path.glob("iter_2.pth")) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(random.random() * 2)
+        run.kill()
+    whole = [path for path in tmp_path.glob("*.pth") if torch.load(path, weights_only=False)]
+    assert whole
+    steps = max(int(path.stem.removeprefix("iter_")) for path in whole) + 1
+    options = ("--work-dir", tmp_path, "--resume", "--cfg-options", *SHORT[2:])
+    limits = (f"train_cfg.max_iters={steps}", f"train_cfg.val_interval={steps}")
+    out = run_tool("train.py", SEGMENTER, *options, *limits)
+    assert f"resumed epoch: 0, iter: {steps - 1}" in out
+    assert (tmp_path / f"iter_{steps}.pth").exists()
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_two_processes_train_on_a_cpu(toy: Path, tmp_path: Path) -> None:
+    command = [ROOT / "tools/dist_train.sh", SEGMENTER, "2", "--data", toy / "segments"]
+    options = ["--work-dir", tmp_path, "--cfg-options", *SHORT]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    run = subprocess.run(
+        [*command, *options],
+        capture_output=True,
+        text=True,
+        env=environment(None) | {"PATH": path, "CUDA_VISIBLE_DEVICES": ""},
+        cwd=ROOT,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert "Distributed launcher: pytorch" in run.stdout + run.stderr
+    assert "mIoU" in scalars(tmp_path)[-1]
+    assert (tmp_path / "iter_2.pth").exists()
+
+
+MULTISPECTRAL = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[-1]
+
+
+def test_five_channels(toy: Path, tmp_path: Path) -> None:
+    """The example of the README."""
+    config = tmp_path / "config.py"
+    config.write_text(MULTISPECTRAL.replace('"./configs/', f'"{ROOT}/configs/'))
+    data = tmp_path / "data"
+    shutil.copytree(toy / "segments", data)
+    for path in (data / "images").rglob("*.png"):
+        pixels = np.asarray(Image.open(path))
+        path.unlink()
+        five = np.concatenate([pixels, pixels[..., :2]], axis=-1)
+        tifffile.imwrite(path.with_suffix(".tif"), five, photometric="minisblack")
+    options = ("--data", data, "--work-dir", tmp_path / "run", "--cfg-options", *SHORT)
+    run_tool("train.py", config, *options)
+    assert "mIoU" in scalars(tmp_path / "run")[-1]
+
+
+@pytest.mark.parametrize("config", [DETECTOR, SEGMENTER], ids=["mmdet", "mmseg"])
+def test_a_wrong_number_of_channels_is_told(config: Path, toy: Path, tmp_path: Path) -> None:
+    data = toy / ("instances" if config == DETECTOR else "segments")
+    options = ["--data", data, "--work-dir", tmp_path, "--cfg-options", *SHORT]
+    options += ["model.backbone.in_channels=5"]
+    message = refused("train.py", config, *options)
+    assert "data_preprocessor.mean and std have 3 values, backbone.in_channels is 5" in message
+    options += [f"model.data_preprocessor.{key}=None" for key in ("mean", "std")]
+    message = refused("train.py", config, *options)
+    assert "the first training image has 3 channels, backbone.in_channels is 5" in message
+
+
+@pytest.mark.parametrize("config", [DETECTOR, SEGMENTER], ids=["mmdet", "mmseg"])
+def test_bad_data_end_a_training_before_it_begins(config: Path, toy: Path, tmp_path: Path) -> None:
+    assert "none is named; expected tools/train.py CONFIG --data" in refused("train.py", config)
+    message = refused("train.py", config, "--data", tmp_path)
+    assert "no images with annotations in" in message
+    shutil.copytree(toy, tmp_path / "toy")
+    data = tmp_path / "toy" / ("instances" if config == DETECTOR else "segments")
+    next(data.rglob("0003.png")).unlink()
+    assert "cannot be trained on; see the errors above" in refused("train.py", config, data=data)
+
+
+def test_data_for_a_config_that_reads_none(tmp_path: Path) -> None:
+    config = ROOT / "configs/upernet/upernet_hiera-t_8xb2-amp-160k_ade20k-512x512.py"
+    message = refused("train.py", config, "--data", tmp_path)
+    assert "does not read a folder of one's own" in message
+
+
+def test_a_detectors_predictions_go_to_a_pickle_or_nowhere(toy: Path) -> None:
+    message = refused(
+        "test.py", DETECTOR, "none.pth", "--out", "results.json", data=toy / "instances"
+    )
+    assert "results.json: expected a .pkl file" in message

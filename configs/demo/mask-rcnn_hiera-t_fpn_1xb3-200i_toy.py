@@ -32,9 +32,9 @@ model = dict(
         bbox_roi_extractor=extractor,
         mask_roi_extractor=extractor,
         bbox_head=dict(
-            type='Shared2FCBBoxHead', in_channels=128, num_classes={{_base_.num_classes}}),
+            type='Shared2FCBBoxHead', in_channels=128, num_classes=_base_.num_classes),
         mask_head=dict(
-            in_channels=128, conv_out_channels=128, num_classes={{_base_.num_classes}})),
+            in_channels=128, conv_out_channels=128, num_classes=_base_.num_classes)),
     train_cfg=dict(rpn_proposal=dict(max_per_img=300), rcnn=dict(sampler=dict(num=64))),
     test_cfg=dict(rpn=dict(max_per_img=200)))
 # Evaluated after the first iteration, for comparison, and after the last.

@@ -26,7 +26,7 @@ test_dataloader = val_dataloader
 # Plain BatchNorm: SyncBN needs a GPU. Narrow heads: the classes are few.
 head = dict(
     channels=128,
-    num_classes={{_base_.num_classes}},
+    num_classes=_base_.num_classes,
     norm_cfg=dict(type='BN', requires_grad=True))
 model = dict(backbone=dict(arch='tiny'), decode_head=head, auxiliary_head=head)
 optim_wrapper = dict(optimizer=dict(lr=4e-4))

@@ -11,9 +11,9 @@ model = dict(
     backbone=dict(arch='tiny'),
     rpn_head=dict(anchor_generator=dict(scales=[4])),
     roi_head=dict(
-        bbox_head=dict(num_classes={{_base_.num_classes}}),
-        mask_head=dict(num_classes={{_base_.num_classes}})),
+        bbox_head=dict(num_classes=_base_.num_classes),
+        mask_head=dict(num_classes=_base_.num_classes)),
     # A quarter of the usual regions, to spare a CPU.
     train_cfg=dict(rcnn=dict(sampler=dict(num=128))),
-    test_cfg=dict(rcnn=dict(max_per_img={{_base_.max_per_img}})))
+    test_cfg=dict(rcnn=dict(max_per_img=_base_.max_per_img)))
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))

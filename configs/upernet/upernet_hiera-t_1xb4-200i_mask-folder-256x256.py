@@ -9,7 +9,7 @@ _base_ = [
 # Plain BatchNorm: SyncBN needs a GPU. Narrow heads, to spare a CPU.
 head = dict(
     channels=128,
-    num_classes={{_base_.num_classes}},
+    num_classes=_base_.num_classes,
     norm_cfg=dict(type='BN', requires_grad=True))
 model = dict(backbone=dict(arch='tiny'), decode_head=head, auxiliary_head=head)
 default_hooks = dict(logger=dict(interval=10), checkpoint=dict(interval=100))

@@ -1,0 +1,18 @@
+"""What installing the package asks for."""
+
+from importlib.metadata import requires
+
+import pytest
+
+
+def test_mmengine_and_the_hosts_are_never_required() -> None:
+    required = [r for r in requires("hiera-dense") if "extra ==" not in r]
+    assert sorted(r.split(">")[0] for r in required) == ["timm", "torch"]
+
+
+@pytest.mark.parametrize(("extra", "prefix"), [("onedl", "onedl-mm"), ("openmmlab", "mm")])
+def test_an_extra_names_one_flavour(extra: str, prefix: str) -> None:
+    named = [r.split(";")[0].strip() for r in requires("hiera-dense") if f'"{extra}"' in r]
+    hosts = [r for r in named if "mm" in r and not r.startswith("timm")]
+    assert len(hosts) == 4
+    assert all(r.startswith(prefix) and "==" in r for r in hosts)
