@@ -7,7 +7,7 @@ from hiera_dense.registry import DATASETS  # isort: split
 
 from mmengine.dataset import BaseDataset
 
-from hiera_dense.folders import FolderError, pair_masks
+from hiera_dense.annotations import DataError, pair_masks
 
 
 @DATASETS.register_module()
@@ -22,7 +22,7 @@ class MaskFolder(BaseDataset):  # type: ignore[misc]  # mmengine ships no types
         **kwargs: mmengine's.
 
     Raises:
-        FolderError: An image has no mask, or there is no image.
+        DataError: An image has no mask, or there is no image.
     """
 
     def load_data_list(self) -> list[dict[str, Any]]:
@@ -30,9 +30,9 @@ class MaskFolder(BaseDataset):  # type: ignore[misc]  # mmengine ships no types
         images, masks = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
         pairs = pair_masks(images, masks)
         if not pairs:
-            raise FolderError(f"no image in {images}")
+            raise DataError(f"no image in {images}")
         if alone := [image for image, mask in pairs.items() if mask is None]:
-            raise FolderError(f"{len(alone)} images without a mask in {masks}, first {alone[0]}")
+            raise DataError(f"{len(alone)} images without a mask in {masks}, first {alone[0]}")
         same = dict(label_map=None, reduce_zero_label=False)
         return [
             dict(img_path=str(image), seg_map_path=str(mask), seg_fields=[], **same)

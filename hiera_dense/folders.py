@@ -5,19 +5,17 @@ size that the data need, in our tools and in the hosts' own. What they return is
 """
 
 import csv
-import json
 import os
 from collections import Counter
 from colorsys import hsv_to_rgb
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import TypedDict
 
 import numpy as np
-from PIL import Image
+
+from hiera_dense.annotations import IGNORE, DataError, image_files, read_coco, read_mask
 
 VARIABLE = "HIERA_DENSE_DATA"
-IGNORE = 255  # the mask value that no loss and no metric counts
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 NAME_FILES = ("classes.txt", "_classes.csv")
 SPLIT_NAMES = (("train", "val"), ("train", "valid"), ("training", "validation"))
 # Where images and annotations of a split lie.
@@ -28,11 +26,6 @@ COCO_LAYOUTS = (
     ("{}2017", "annotations/instances_{}2017.json"),
     ("{}", "{}/_annotations.coco.json"),
 )
-COCO_FIELDS = {
-    "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id"),
-    "categories": ("id", "name"),
-}
 MASK_LAYOUTS = (("images/{}", "annotations/{}"), ("{}/images", "{}/masks"))
 
 
@@ -58,10 +51,6 @@ class Folder(TypedDict):
     most_instances: int
 
 
-class FolderError(ValueError):
-    """A folder of data cannot be used as it is."""
-
-
 def coco_folder(root: str | None = None) -> Folder:
     """Look at a folder in COCO's format.
 
@@ -69,7 +58,7 @@ def coco_folder(root: str | None = None) -> Folder:
         root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
 
     Raises:
-        FolderError: No folder is named; annotations or images are not in any known place; an
+        DataError: No folder is named; annotations or images are not in any known place; an
             annotation file is not COCO's; the splits differ in their categories.
     """
     path = _existing(root)
@@ -77,7 +66,7 @@ def coco_folder(root: str | None = None) -> Folder:
     files = [read_coco(path / split["annotations"]) for split in (train, val)]
     classes, others = ([c["name"] for c in file["categories"]] for file in files)
     if classes != others:
-        raise FolderError(
+        raise DataError(
             f"categories of {path} differ: {classes} in {train['annotations']}, {others} in "
             f"{val['annotations']}; expected the same in the same order"
         )
@@ -96,7 +85,7 @@ def mask_folder(root: str | None = None) -> Folder:
         root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
 
     Raises:
-        FolderError: No folder is named; images or masks are not in any known place; a file of names
+        DataError: No folder is named; images or masks are not in any known place; a file of names
             cannot be used; masks hold one class only.
     """
     path = _existing(root)
@@ -109,95 +98,23 @@ def any_folder(root: str) -> Folder:
     """Look at a folder of either kind.
 
     Raises:
-        FolderError: As `coco_folder` and `mask_folder`.
+        DataError: As `coco_folder` and `mask_folder`.
     """
     path = _existing(root)
     has_masks = any(_splits(path, MASK_LAYOUTS))
     return mask_folder(root) if has_masks else coco_folder(root)
 
 
-def read_coco(path: Path) -> dict[str, Any]:
-    """Read an annotation file.
-
-    Raises:
-        FolderError: It is not JSON, or has no images, annotations or categories.
-    """
-    try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise FolderError(f"{path} is not JSON: {error}") from None
-    for key, fields in COCO_FIELDS.items():
-        entries = content.get(key) if isinstance(content, dict) else None
-        if not isinstance(entries, list) or not entries:
-            raise FolderError(f"{path} has no {key}; expected the file of a COCO data set")
-        for entry in entries:
-            if missing := [field for field in fields if field not in entry]:
-                raise FolderError(
-                    f"{path} has {key} without {', '.join(missing)}: {str(entry)[:80]}"
-                )
-    names = [c["name"] for c in content["categories"]]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise FolderError(f"{path} has more than one category named {', '.join(twice)}")
-    return content
-
-
-def image_files(folder: Path) -> dict[str, Path]:
-    """The images below a folder, sorted, by relative path without suffix.
-
-    Raises:
-        FolderError: Two images differ in their suffix only.
-    """
-    files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            stem = str(path.relative_to(folder).with_suffix(""))
-            if stem in files:
-                raise FolderError(f"{files[stem]} and {path} have one name; expected one of them")
-            files[stem] = path
-    return files
-
-
-def pair_masks(images: Path, masks: Path) -> dict[Path, Path | None]:
-    """The mask of each image, None where there is none.
-
-    A mask has the name of its image; or that and an ending that all masks share, such as `_mask`.
-    """
-    by_name = image_files(masks)
-    found = image_files(images)
-    ending = ""
-    if found and not any(name in by_name for name in found):
-        first = next(iter(found))
-        longer = [name.removeprefix(first) for name in by_name if name.startswith(first)]
-        ending = min(longer, key=len, default="")
-    return {path: by_name.get(name + ending) for name, path in found.items()}
-
-
-def read_mask(path: Path) -> np.ndarray[Any, Any]:
-    """Class indices of a mask, shape (H, W).
-
-    Raises:
-        FolderError: The mask has several channels.
-    """
-    with Image.open(path) as image:
-        mask = np.asarray(image)
-    if mask.ndim != 2:
-        raise FolderError(
-            f"mask {path} has {mask.shape[-1]} channels (mode {image.mode}); expected one, the "
-            "class of each pixel"
-        )
-    return mask
-
-
 def _existing(root: str | None) -> Path:
     root = root or os.environ.get(VARIABLE)
     if not root:
-        raise FolderError(
+        raise DataError(
             "this config reads its classes from a folder of data, and none is named; expected "
             f"tools/train.py CONFIG --data FOLDER, or the environment variable {VARIABLE}=FOLDER"
         )
     path = Path(root).expanduser().resolve()
     if not path.is_dir():
-        raise FolderError(f"no folder {path}, named by --data or {VARIABLE}")
+        raise DataError(f"no folder {path}, named by --data or {VARIABLE}")
     return path
 
 
@@ -224,7 +141,7 @@ def _find_splits(root: Path, layouts: tuple[tuple[str, str], ...]) -> tuple[Spli
         return found[0]
     places = "".join(f"\n  {images}/ and {labels}" for images, labels in layouts)
     names = ", ".join(" and ".join(pair) for pair in SPLIT_NAMES)
-    raise FolderError(
+    raise DataError(
         f"no images with annotations in {root}; expected, for {{}} = {names}, one of{places}"
     )
 
@@ -237,10 +154,11 @@ def _names(root: Path) -> list[str] | None:
     lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
     if path.suffix == ".txt":
         return lines
-    rows = [(value.strip(), name.strip()) for value, name in csv.reader(lines[1:])]
-    if [value for value, _ in rows] != [str(i) for i in range(len(rows))]:
-        values = ", ".join(value for value, _ in rows)
-        raise FolderError(f"{path} has the values {values}; expected 0, 1, 2, ... in order")
+    rows = list(csv.reader(lines[1:], skipinitialspace=True))
+    for number, row in enumerate(rows):
+        if len(row) != 2 or row[0] != str(number):
+            line = lines[number + 1]
+            raise DataError(f"{path}, line {number + 2}: {line!r}; expected '{number}, name'")
     return [name for _, name in rows]
 
 
@@ -253,13 +171,13 @@ def _count_classes(folders: list[Path]) -> list[str]:
     }
     largest = max(values - {IGNORE}, default=0)
     if largest == 0:
-        raise FolderError(
+        raise DataError(
             f"masks in {folders[0]} hold the values {sorted(values)} only; expected two classes or "
             f"more, counted from 0 ({IGNORE} is ignored)"
         )
     if largest > IGNORE:
         where = " or ".join(map(str, folders))
-        raise FolderError(f"a mask in {where} has the value {largest}; expected at most {IGNORE}")
+        raise DataError(f"a mask in {where} has the value {largest}; expected at most {IGNORE}")
     return [f"class_{i}" for i in range(largest + 1)]
 
 

@@ -9,7 +9,7 @@ from hiera_dense.registry import METRICS  # isort: split
 
 from mmengine.logging import print_log
 
-from hiera_dense.folders import read_coco
+from hiera_dense.annotations import read_coco
 
 
 @METRICS.register_module(name="CocoMetric")  # type: ignore[untyped-decorator]
@@ -24,7 +24,7 @@ def coco_metric(ann_file: str, **kwargs: Any) -> Any:
         **kwargs: mmdet's.
 
     Raises:
-        FolderError: The file is not COCO's.
+        DataError: The file is not COCO's.
     """
     from mmdet.evaluation import CocoMetric  # only an mmdet config names this metric
 

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from check_data import Findings, check, tell
 from PIL import Image
 from test_folders import POLYGON, SIZE, coco, write_coco, write_image, write_masks
@@ -44,7 +46,7 @@ def taller(content: dict) -> None:
         (changed(id=2), "annotations that share an id", "2 in instances_train.json"),
         (changed(image_id=9), "annotations of no image", "annotation 1 in instances_train.json: 9"),
         (changed(category_id=9), "annotations of no category", "json: 9"),
-        (changed(bbox=None), "annotations without a box (x", "json: []"),
+        (changed(bbox=None), "boxes that are not x", "json: None"),
         (changed(segmentation=[]), "annotations without a mask (polygons or RLE)", "annotation 1"),
         (
             changed(segmentation=dict(size=[40, 30], counts="")),
@@ -69,7 +71,8 @@ def test_errors_in_annotations(
 @pytest.mark.parametrize(
     ("change", "kind"),
     [
-        (changed(bbox=[4, 5, 0, 10]), "empty boxes"),
+        (changed(bbox=[4, 5, 0, 10]), "empty annotations"),
+        (changed(area=0), "empty annotations"),
         (changed(bbox=[30, 5, 20, 10]), "boxes that leave their image"),
         (changed(segmentation=[POLYGON[0][:4]]), "polygons of fewer than 3 points"),
         (changed(id=0), "annotation ids from 0"),
@@ -103,6 +106,16 @@ def test_images_missing_or_unreadable_or_turned(tmp_path: Path) -> None:
     assert findings_of(root).errors == {"unreadable images": [str(root / "val/a.png")]}
     (root / "val/a.png").unlink()
     assert findings_of(root).errors == {"missing images": [str(root / "val/a.png")]}
+
+
+def test_images_of_many_channels_have_a_size(tmp_path: Path) -> None:
+    root = write_masks(tmp_path, [0, 1])
+    file = root / "images/training/a.tif"
+    (root / "images/training/a.jpg").unlink()
+    tifffile.imwrite(file, np.zeros((*SIZE[::-1], 5), np.uint16), planarconfig="contig")
+    assert not findings_of(root).errors
+    file.write_bytes(b"II*")
+    assert findings_of(root).errors == {"unreadable images": [str(file)]}
 
 
 def test_errors_in_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,7 +9,8 @@ from mmengine.registry import DATASETS, METRICS, init_default_scope
 from PIL import Image
 
 from hiera_dense import folders
-from hiera_dense.folders import FolderError, any_folder, coco_folder, mask_folder
+from hiera_dense.annotations import DataError, image_files
+from hiera_dense.folders import any_folder, coco_folder, mask_folder
 
 SIZE = (40, 30)  # width, height
 BOX = [4, 5, 20, 10]
@@ -170,7 +171,7 @@ def not_json(root: Path) -> None:
 
 def without_field(root: Path) -> None:
     content = coco()
-    del content["annotations"][1]["image_id"]
+    del content["annotations"][1]["iscrowd"]
     write_coco(root, train=content)
 
 
@@ -187,35 +188,38 @@ def without_field(root: Path) -> None:
         (other_order, r"\['cell', 'debris'\] in instances_train.json, \['debris', 'cell'\] in"),
         (twice, "more than one category named cell"),
         (not_json, "instances_train.json is not JSON"),
-        (without_field, "annotations without image_id: {'id': 2"),
+        (without_field, "annotations without iscrowd: {'id': 2"),
     ],
 )
 def test_a_coco_folder_that_cannot_be_used(tmp_path: Path, make: object, message: str) -> None:
     make(tmp_path)
-    with pytest.raises(FolderError, match=message):
+    with pytest.raises(DataError, match=message):
         coco_folder(str(tmp_path))
 
 
 def test_masks_that_cannot_be_used(tmp_path: Path) -> None:
-    with pytest.raises(FolderError, match=r"the values \[0, 255\] only; expected two classes"):
+    with pytest.raises(DataError, match=r"the values \[0, 255\] only; expected two classes"):
         mask_folder(str(write_masks(tmp_path / "binary", [0, 255])))
+    (tmp_path / "binary/annotations/validation/a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"mask .*validation/a.png cannot be read"):
+        mask_folder(str(tmp_path / "binary"))
     colours = write_masks(tmp_path / "colours", [0, 1])
     write_image(colours / "annotations/training/a.png")
-    with pytest.raises(FolderError, match=r"has 3 channels \(mode RGB\); expected one"):
+    with pytest.raises(DataError, match=r"has 3 channels \(mode RGB\); expected one"):
         mask_folder(str(colours))
     named = write_masks(tmp_path / "named", [0, 1])
     (named / "_classes.csv").write_text("value, name\n1, a\n2, b")
-    with pytest.raises(FolderError, match="has the values 1, 2; expected 0, 1, 2"):
+    with pytest.raises(DataError, match="line 2: '1, a'; expected '0, name'"):
         mask_folder(str(named))
     write_image(named / "images/training/a.png")
-    with pytest.raises(FolderError, match=r"a\.jpg and .*a\.png have one name"):
-        folders.image_files(named / "images/training")
+    with pytest.raises(DataError, match=r"a\.jpg and .*a\.png have one name"):
+        image_files(named / "images/training")
 
 
 def test_no_folder_or_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(folders.VARIABLE, raising=False)
-    with pytest.raises(FolderError, match=r"none is named; expected tools/train\.py CONFIG --data"):
+    with pytest.raises(DataError, match=r"none is named; expected tools/train\.py CONFIG --data"):
         coco_folder()
     monkeypatch.setenv(folders.VARIABLE, "/no/where")
-    with pytest.raises(FolderError, match="no folder /no/where"):
+    with pytest.raises(DataError, match="no folder /no/where"):
         mask_folder()

@@ -28,6 +28,7 @@ def loaded_after(code: str) -> set[str]:
         ("hiera_dense.saving", HOSTS),
         ("hiera_dense.datasets", HOSTS),
         ("hiera_dense.metrics", HOSTS),
+        ("hiera_dense.annotations", ("torch", "timm", "mmengine", *HOSTS)),
         ("hiera_dense.folders", ("torch", "timm", "mmengine", *HOSTS)),
     ],
 )

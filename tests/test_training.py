@@ -214,7 +214,7 @@ def test_five_channels(toy: Path, tmp_path: Path) -> None:
         pixels = np.asarray(Image.open(path))
         path.unlink()
         five = np.concatenate([pixels, pixels[..., :2]], axis=-1)
-        tifffile.imwrite(path.with_suffix(".tif"), five, photometric="minisblack")
+        tifffile.imwrite(path.with_suffix(".tif"), five, planarconfig="contig")
     options = ("--data", data, "--work-dir", tmp_path / "run", "--cfg-options", *SHORT)
     run_tool("train.py", config, *options)
     assert "mIoU" in scalars(tmp_path / "run")[-1]
@@ -238,8 +238,11 @@ def test_bad_data_end_a_training_before_it_begins(config: Path, toy: Path, tmp_p
     message = refused("train.py", config, "--data", tmp_path)
     assert "no images with annotations in" in message
     shutil.copytree(toy, tmp_path / "toy")
-    data = tmp_path / "toy" / ("instances" if config == DETECTOR else "segments")
-    next(data.rglob("0003.png")).unlink()
+    data, lost = {
+        DETECTOR: (tmp_path / "toy/instances", "train/0003.png"),
+        SEGMENTER: (tmp_path / "toy/segments", "annotations/training/0003.png"),
+    }[config]
+    (data / lost).unlink()
     assert "cannot be trained on; see the errors above" in refused("train.py", config, data=data)
 
 

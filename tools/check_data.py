@@ -11,17 +11,15 @@ import numpy as np
 from PIL import Image
 from rich.progress import track
 
-from hiera_dense.folders import (
+from hiera_dense.annotations import (
     IGNORE,
-    Folder,
-    FolderError,
-    Split,
-    any_folder,
+    DataError,
     image_files,
     pair_masks,
     read_coco,
     read_mask,
 )
+from hiera_dense.folders import Folder, Split, any_folder
 
 ORIENTATION = 0x0112  # an EXIF tag; from 5 on, width and height change places when an image is read
 COCO_DETECTIONS = 100
@@ -76,7 +74,21 @@ def _size(path: Path) -> tuple[int, int] | None:
         with Image.open(path) as image:
             turned = image.getexif().get(ORIENTATION, 1) >= 5
             return image.size[::-1] if turned else image.size
-    except OSError:
+    except Exception:  # whatever a damaged file makes a parser say
+        return _tiff_size(path) if path.suffix.lower() in (".tif", ".tiff") else None
+
+
+def _tiff_size(path: Path) -> tuple[int, int] | None:
+    """Width and height of a TIFF file, also of many channels, which Pillow does not read."""
+    try:
+        import tifffile  # mmcv reads such files with it, where it is installed
+    except ModuleNotFoundError:
+        return None
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            return page.imagewidth, page.imagelength
+    except Exception:  # whatever a damaged file makes a parser say
         return None
 
 
@@ -129,15 +141,15 @@ def _check_annotation(
     annotation: dict[str, Any], image: dict[str, Any], where: str, findings: Findings
 ) -> None:
     size = (image["width"], image["height"])
-    box = annotation.get("bbox") or []
-    if len(box) != 4:
-        findings.error("annotations without a box (x, y, width, height)", f"{where}: {box}")
+    if len(annotation["bbox"] or ()) != 4:
+        findings.error("boxes that are not x, y, width, height", f"{where}: {annotation['bbox']}")
         return
-    left, top, width, height = box
-    if width < 1 or height < 1:
-        findings.note("empty boxes, skipped", f"{where}: {box}")
+    left, top, width, height = annotation["bbox"]
+    if width < 1 or height < 1 or annotation["area"] <= 0:
+        findings.note("empty annotations, skipped", where)
     elif left < -1 or top < -1 or left + width > size[0] + 1 or top + height > size[1] + 1:
-        findings.note("boxes that leave their image, cut off", f"{where}: {box} in {size}")
+        kind = "boxes that leave their image, cut off"
+        findings.note(kind, f"{where}: {annotation['bbox']} in {size}")
     segmentation = annotation.get("segmentation")
     if not segmentation:
         findings.error("annotations without a mask (polygons or RLE)", where)
@@ -178,7 +190,7 @@ def _check_pair(image: Path, mask: Path, classes: int, seen: set[int]) -> Iterat
         return
     try:
         content = read_mask(mask)
-    except (OSError, FolderError) as error:
+    except DataError as error:
         yield "masks that are no index masks", str(error)
         return
     if content.shape != size[::-1]:
@@ -195,7 +207,7 @@ def main() -> None:
     parser.add_argument("folder", help="COCO format, or images and index masks")
     try:
         folder = any_folder(parser.parse_args().folder)
-    except FolderError as error:
+    except DataError as error:
         sys.exit(str(error))
     tell(folder, check(folder))
 

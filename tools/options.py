@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from mmengine.config import Config, DictAction
 
-from hiera_dense.folders import VARIABLE, FolderError
+from hiera_dense.annotations import DataError
+from hiera_dense.folders import VARIABLE
 
 
 def make_parser(description: str | None) -> argparse.ArgumentParser:
@@ -53,7 +54,7 @@ def load_config(args: argparse.Namespace, run: Path | None = None) -> Config:
         os.environ.setdefault(VARIABLE, record.root)
     try:
         cfg = Config.fromfile(args.config)
-    except FolderError as error:
+    except DataError as error:
         sys.exit(f"{args.config}: {error}")
     _check_own_data(args, cfg.get("own_data"), record)
     cfg.launcher = args.launcher

@@ -4,11 +4,12 @@ import random
 import sys
 import zipfile
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
 from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import CheckpointLoader, Runner
 
 
 def check_channels(runner: Runner) -> None:
@@ -40,6 +41,16 @@ def check_channels(runner: Runner) -> None:
             f"{expected}; expected as many (the reading of images: imdecode_backend and color_type "
             "of LoadImageFromFile)"
         )
+
+
+def seed_of(checkpoint: str) -> int | None:
+    """The seed of the run that wrote a checkpoint.
+
+    mmengine sets it again on resuming, but only after it has built the data loader, whose order of
+    images then is another one.
+    """
+    meta = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")["meta"]
+    return cast("int | None", meta.get("seed"))
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from check_data import check, tell
 from mmengine.runner import Runner
 from options import default_work_dir, load_config, make_parser, start_processes
-from preflight import check_channels, last_whole_checkpoint
+from preflight import check_channels, last_whole_checkpoint, seed_of
 
 
 def main() -> None:
@@ -44,6 +44,9 @@ def main() -> None:
         args.resume = last_whole_checkpoint(Path(cfg.work_dir))
     if args.resume:
         cfg.resume, cfg.load_from = True, str(args.resume)
+        cfg.setdefault("randomness", {})
+        if cfg.randomness.get("seed") is None:
+            cfg.randomness.seed = seed_of(cfg.load_from)
     first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
     if "own_data" in cfg and first and not args.skip_data_check:
         tell(cfg.own_data, check(cfg.own_data))
