@@ -1,7 +1,6 @@
 """The demo: draw data, train and evaluate a detector and a segmenter, show what they see."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -45,11 +44,10 @@ TASKS = (
 )
 
 
-def run(data: Path, *command: str | Path) -> None:
+def run(*command: str | Path) -> None:
     """Run a script with its output shown; a failure ends the demo."""
-    print(f"\n$ HIERA_DENSE_DATA={data} python {' '.join(map(str, command))}", flush=True)
-    env = os.environ | {"HIERA_DENSE_DATA": str(data)}
-    subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, env=env, check=True)
+    print(f"\n$ python {' '.join(map(str, command))}", flush=True)
+    subprocess.run([sys.executable, *command], cwd=ROOT, check=True)
 
 
 def percent(task: Task, logged: dict[str, float]) -> dict[str, float]:
@@ -63,13 +61,14 @@ def train_and_evaluate(task: Task) -> tuple[dict[str, float], dict[str, float]]:
     Returns:
         The metrics after one iteration, and those of the best checkpoint.
     """
-    data, work_dir = DATA / task.data, WORK / task.data
+    work_dir = WORK / task.data
     shutil.rmtree(work_dir, ignore_errors=True)
-    run(data, "tools/train.py", task.config, "--work-dir", work_dir)
+    data = ("--data", DATA / task.data)
+    run("tools/train.py", task.config, *data, "--work-dir", work_dir)
     best = next(work_dir.glob("best_*.pth"))
     evaluation = work_dir / "evaluation"
     options = ("--work-dir", evaluation, "--show-dir", work_dir / "pictures")
-    run(data, "tools/test.py", task.config, best, *options)
+    run("tools/test.py", task.config, best, *options)
     scalars = next(work_dir.glob("*/vis_data/scalars.json")).read_text().splitlines()
     first = next(line for line in map(json.loads, scalars) if line.keys() >= task.metrics.keys())
     best_logged = json.loads(next(evaluation.glob("*/*.json")).read_text())
@@ -100,7 +99,7 @@ def join_pictures(images: int = 3) -> Path:
 
 def main() -> None:
     start = time.monotonic()
-    run(DATA, "tools/make_toy_data.py", DATA)
+    run("tools/make_toy_data.py", DATA)
     results = [(task.title, train_and_evaluate(task)) for task in TASKS]
     picture = join_pictures()
     print(f"\nDone in {(time.monotonic() - start) / 60:.1f} minutes.")
