@@ -186,12 +186,11 @@ def test_a_killed_training_goes_on(toy: Path, tmp_path: Path) -> None:
 def test_two_processes_train_on_a_cpu(toy: Path, tmp_path: Path) -> None:
     command = [ROOT / "tools/dist_train.sh", SEGMENTER, "2", "--data", toy / "segments"]
     options = ["--work-dir", tmp_path, "--cfg-options", *SHORT]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     run = subprocess.run(
         [*command, *options],
         capture_output=True,
         text=True,
-        env=environment(None) | {"PATH": path, "CUDA_VISIBLE_DEVICES": ""},
+        env=environment(None) | {"PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""},
         cwd=ROOT,
         check=False,
     )

@@ -6,5 +6,5 @@ set -eu
 config=$1
 processes=$2
 shift 2
-exec python -m torch.distributed.run --standalone --nproc-per-node "$processes" \
+exec "${PYTHON:-python}" -m torch.distributed.run --standalone --nproc-per-node "$processes" \
     "$(dirname "$0")/train.py" "$config" --launcher pytorch "$@"
