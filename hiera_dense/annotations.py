@@ -1,6 +1,7 @@
 """Annotations of one's own data: files in COCO's format, and index masks beside images."""
 
 import json
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,7 @@ def read_coco(path: Path) -> dict[str, Any]:
             that a detector needs; or two categories have one name.
     """
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from None
     for key, fields in COCO_FIELDS.items():
@@ -40,25 +41,45 @@ def read_coco(path: Path) -> dict[str, Any]:
         for entry in entries:
             if missing := [field for field in fields if field not in entry]:
                 raise DataError(f"{path} has {key} without {', '.join(missing)}: {str(entry)[:80]}")
-    names = [c["name"] for c in content["categories"]]
-    if twice := [name for name, count in Counter(names).items() if count > 1]:
-        raise DataError(f"{path} has more than one category named {', '.join(twice)}")
+    check_names([category["name"] for category in content["categories"]], path)
     return content
 
 
+def check_names(names: list[Any], path: Path) -> None:
+    """Refuse names of classes that are no text or stand twice.
+
+    Raises:
+        DataError: They do; `path` is where they stand.
+    """
+    if wrong := [name for name in names if not isinstance(name, str)]:
+        raise DataError(f"{path} has the class name {wrong[0]!r}; expected text")
+    if twice := [name for name, count in Counter(names).items() if count > 1]:
+        raise DataError(f"{path} has more than one class named {', '.join(twice)}")
+
+
 def image_files(folder: Path) -> dict[str, Path]:
-    """The images below a folder, sorted, by relative path without suffix.
+    """The images below a folder, linked folders too, sorted, by relative path without suffix.
+
+    What is hidden does not count.
 
     Raises:
         DataError: Two images differ in their suffix only.
     """
+    found = []
+    entered = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if (real := os.path.realpath(place)) in entered:  # a link that leads back
+            folders.clear()
+            continue
+        entered.add(real)
+        found += [Path(place, name) for name in names if not name.startswith(".")]
     files: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES:
-            stem = str(path.relative_to(folder).with_suffix(""))
-            if stem in files:
-                raise DataError(f"{files[stem]} and {path} have one name; expected one of them")
-            files[stem] = path
+    for path in sorted(path for path in found if path.suffix.lower() in SUFFIXES):
+        stem = str(path.relative_to(folder).with_suffix(""))
+        if stem in files:
+            raise DataError(f"{files[stem]} and {path} have one name; expected one of them")
+        files[stem] = path
     return files
 
 
@@ -69,11 +90,13 @@ def pair_masks(images: Path, masks: Path) -> dict[Path, Path | None]:
     """
     by_name = image_files(masks)
     found = image_files(images)
-    ending = ""
-    if found and not any(name in by_name for name in found):
-        first = next(iter(found))
-        longer = [name.removeprefix(first) for name in by_name if name.startswith(first)]
-        ending = min(longer, key=len, default="")
+    endings = Counter(
+        name[end:]
+        for name in by_name
+        for end in range(len(name) + 1)
+        if name[:end] in found and not name[end : end + 1].isalnum()
+    )
+    ending = endings.most_common(1)[0][0] if endings else ""
     return {path: by_name.get(name + ending) for name, path in found.items()}
 
 

@@ -13,7 +13,14 @@ from typing import TypedDict
 
 import numpy as np
 
-from hiera_dense.annotations import IGNORE, DataError, image_files, read_coco, read_mask
+from hiera_dense.annotations import (
+    IGNORE,
+    DataError,
+    check_names,
+    image_files,
+    read_coco,
+    read_mask,
+)
 
 VARIABLE = "HIERA_DENSE_DATA"
 NAME_FILES = ("classes.txt", "_classes.csv")
@@ -86,11 +93,15 @@ def mask_folder(root: str | None = None) -> Folder:
 
     Raises:
         DataError: No folder is named; images or masks are not in any known place; a file of names
-            cannot be used; masks hold one class only.
+            cannot be used; there are fewer than 2 classes, or more than 255.
     """
     path = _existing(root)
     train, val = _find_splits(path, MASK_LAYOUTS)
-    classes = _names(path) or _count_classes([path / s["annotations"] for s in (train, val)])
+    classes = _names(path) or _count_classes(path, [path / s["annotations"] for s in (train, val)])
+    if not 2 <= len(classes) <= IGNORE:
+        raise DataError(
+            f"{path} has {len(classes)} classes; expected 2 to {IGNORE} ({IGNORE} is ignored)"
+        )
     return _folder("masks", path, train, val, classes, 0)
 
 
@@ -151,33 +162,34 @@ def _names(root: Path) -> list[str] | None:
     path = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
     if path is None:
         return None
-    lines = [line.strip() for line in path.read_text().splitlines() if line.strip()]
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8: {error}") from None
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
     if path.suffix == ".txt":
+        check_names(lines, path)
         return lines
     rows = list(csv.reader(lines[1:], skipinitialspace=True))
     for number, row in enumerate(rows):
         if len(row) != 2 or row[0] != str(number):
             line = lines[number + 1]
             raise DataError(f"{path}, line {number + 2}: {line!r}; expected '{number}, name'")
-    return [name for _, name in rows]
+    names = [name for _, name in rows]
+    check_names(names, path)
+    return names
 
 
-def _count_classes(folders: list[Path]) -> list[str]:
-    values = {
-        int(value)
-        for folder in folders
-        for path in image_files(folder).values()
-        for value in np.unique(read_mask(path))
-    }
+def _count_classes(root: Path, folders: list[Path]) -> list[str]:
+    files = [path for folder in folders for path in image_files(folder).values()]
+    print(f"reading classes from {len(files)} masks; {root / NAME_FILES[0]} would spare this")
+    values = {int(value) for path in files for value in np.unique(read_mask(path))}
     largest = max(values - {IGNORE}, default=0)
     if largest == 0:
         raise DataError(
-            f"masks in {folders[0]} hold the values {sorted(values)} only; expected two classes or "
-            f"more, counted from 0 ({IGNORE} is ignored)"
+            f"masks in {root} hold the values {sorted(values)} only; expected two classes or more, "
+            f"counted from 0 ({IGNORE} is ignored)"
         )
-    if largest > IGNORE:
-        where = " or ".join(map(str, folders))
-        raise DataError(f"a mask in {where} has the value {largest}; expected at most {IGNORE}")
     return [f"class_{i}" for i in range(largest + 1)]
 
 

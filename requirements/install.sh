@@ -9,12 +9,14 @@
 # after all that it depends on (built without a GPU in sight it holds CPU ops only); pip's own cache
 # would hand it to another torch.
 set -eu
-cd "$(dirname "$0")/.."
-venv=$1
-flavour=requirements/${2:-onedl}
+[ $# -ge 1 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+[ -x "$1/bin/python" ] || "${PYTHON:-python3.11}" -m venv "$1"
+venv=$(cd "$1" && pwd)
 python=$venv/bin/python
+cd "$(dirname "$0")/.."
+flavour=requirements/${2:-onedl}
+[ -d "$flavour" ] || { echo "no $flavour; expected onedl or openmmlab" >&2; exit 2; }
 
-[ -x "$python" ] || "${PYTHON:-python3.11}" -m venv "$venv"
 "$python" -m pip install --quiet --disable-pip-version-check uv==0.13.9
 
 install() { "$venv/bin/uv" pip install --python "$python" --constraints "$flavour/constraints.txt" "$@"; }

@@ -17,8 +17,8 @@ PUBLIC = [p for p in CONFIGS if p.stem.endswith(("_coco", "_ade20k-512x512"))]
 OWN = [p for p in CONFIGS if p not in PUBLIC]
 ARCHS = {"t": "tiny", "s": "small", "b": "base", "bplus": "base_plus", "l": "large", "h": "huge"}
 NAME = re.compile(
-    r"(mask-rcnn|upernet)_hiera-(?P<arch>[a-z]+)_(fpn_)?(?P<gpus>\d+)xb(?P<batch>\d+)-"
-    r"(?P<amp>amp-)?(lsj-)?(?P<length>\d+)(?P<unit>[eik])_[a-z0-9-]+?(-(?P<crop>\d+)x\d+)?"
+    r"[a-z0-9-]+_hiera-(?P<arch>[a-z]+)_([a-z0-9-]+_)?(?P<gpus>\d+)xb(?P<batch>\d+)-"
+    r"(?P<amp>amp-)?([a-z]+-)?(?P<length>\d+)(?P<unit>[eik])_[a-z0-9-]+?(-(?P<crop>\d+)x\d+)?"
 )
 COCO_IMAGES = 118_287
 
@@ -26,7 +26,7 @@ COCO_IMAGES = 118_287
 @pytest.fixture
 def cfg(path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """The config of a path; one that reads a folder gets drawn data."""
-    kind = "instances" if path.stem.startswith("mask-rcnn") else "segments"
+    kind = "instances" if "/coco_folder.py" in path.read_text() else "segments"
     monkeypatch.setenv(VARIABLE, str(toy / kind))
     return Config.fromfile(path)
 

@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS, METRICS, init_default_scope
 from PIL import Image
 
 from hiera_dense import folders
-from hiera_dense.annotations import DataError, image_files
+from hiera_dense.annotations import DataError, image_files, pair_masks
 from hiera_dense.folders import any_folder, coco_folder, mask_folder
 
 SIZE = (40, 30)  # width, height
@@ -95,6 +95,7 @@ def test_coco_layouts(
     ("file", "text", "expected"),
     [
         ("classes.txt", "floor\nwall\n\n", ("floor", "wall")),
+        ("classes.txt", "\ufefffloor\nfen\xeatre", ("floor", "fen\xeatre")),
         ("_classes.csv", "Pixel Value, Class\n0, floor\n1, wall", ("floor", "wall")),
         (None, "", ("class_0", "class_1", "class_2")),
     ],
@@ -151,6 +152,25 @@ def test_perfect_detections_score_1_whatever_ids_annotations_have(tmp_path: Path
         assert metric.compute_metrics([(truth, prediction)])["bbox_mAP"] == 1
 
 
+def test_pairing(tmp_path: Path) -> None:
+    """A first image without a mask, names that begin alike, links and hidden files."""
+    images, masks, elsewhere = (tmp_path / name for name in ("images", "masks", "elsewhere"))
+    for name in ("1.jpg", "10.jpg", "11.jpg", ".12.jpg", ".hidden/13.jpg"):
+        write_image(images / name)
+    write_image(elsewhere / "14.tif")
+    (images / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(images)
+    for name in ("10_mask.png", "11_mask.png", "linked/14_mask.png"):
+        write_image(masks / name)
+    found = {str(i.relative_to(images)): m and m.name for i, m in pair_masks(images, masks).items()}
+    assert found == {
+        "1.jpg": None,
+        "10.jpg": "10_mask.png",
+        "11.jpg": "11_mask.png",
+        "linked/14.tif": "14_mask.png",
+    }
+
+
 def no_val(root: Path) -> None:
     write_coco(root)
     (root / "instances_val.json").unlink()
@@ -186,7 +206,7 @@ def without_field(root: Path) -> None:
         (lambda root: write_coco(root, train=coco(annotations=0)), "train.json has no annotations"),
         (lambda root: write_coco(root, train={"a": 1}), "train.json has no images"),
         (other_order, r"\['cell', 'debris'\] in instances_train.json, \['debris', 'cell'\] in"),
-        (twice, "more than one category named cell"),
+        (twice, "more than one class named cell"),
         (not_json, "instances_train.json is not JSON"),
         (without_field, "annotations without iscrowd: {'id': 2"),
     ],
@@ -210,6 +230,17 @@ def test_masks_that_cannot_be_used(tmp_path: Path) -> None:
     named = write_masks(tmp_path / "named", [0, 1])
     (named / "_classes.csv").write_text("value, name\n1, a\n2, b")
     with pytest.raises(DataError, match="line 2: '1, a'; expected '0, name'"):
+        mask_folder(str(named))
+    for text, message in {
+        "a\na": "more than one class named a",
+        "a": "has 1 classes; expected 2 to 255",
+        "\n".join(map(str, range(256))): "has 256 classes",
+    }.items():
+        (named / "classes.txt").write_text(text)
+        with pytest.raises(DataError, match=message):
+            mask_folder(str(named))
+    (named / "classes.txt").write_bytes("fen\xeatre".encode("latin-1"))
+    with pytest.raises(DataError, match=r"classes.txt is not UTF-8"):
         mask_folder(str(named))
     write_image(named / "images/training/a.png")
     with pytest.raises(DataError, match=r"a\.jpg and .*a\.png have one name"):

@@ -1,9 +1,12 @@
-"""What importing a module loads, each in a fresh interpreter; and how hosts find the backbone."""
+"""Which module imports what, and what that loads; how hosts find the backbone."""
 
+import ast
+import re
 import subprocess
 import sys
 
 import pytest
+from conftest import ROOT
 
 HOSTS = ("mmcv", "mmdet", "mmseg")
 
@@ -34,6 +37,25 @@ def loaded_after(code: str) -> set[str]:
 )
 def test_a_module_loads_no_more_than_it_may(module: str, absent: tuple[str, ...]) -> None:
     assert not loaded_after(f"import {module}").intersection(absent)
+
+
+def drawn_arrows() -> dict[str, set[str]]:
+    """The arrows of docs/architecture.md: who imports whom."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    lines = re.findall(r"^([a-z_, ]+?) +-> ([a-z_, ]+)$", text, re.MULTILINE)
+    return {name: set(ends.split(", ")) for names, ends in lines for name in names.split(", ")}
+
+
+def test_modules_import_what_the_diagram_shows() -> None:
+    found = {}
+    for path in (ROOT / "hiera_dense").glob("*.py"):
+        nodes = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom)]
+        ends = {n.module.split(".")[1] for n in nodes if n.module.startswith("hiera_dense.")}
+        of_package = [n for n in nodes if n.module == "hiera_dense"]
+        ends |= {alias.name for n in of_package for alias in n.names}
+        if ends:
+            found[path.stem] = ends
+    assert found == drawn_arrows()
 
 
 @pytest.mark.parametrize("host", ["mmdet", "mmseg"])

@@ -1,11 +1,12 @@
 """Checkpoints are whole or not there, and the old one goes after the new one is whole."""
 
-import zipfile
 from pathlib import Path
 
 import pytest
 import torch
+from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
+from mmengine.runner import Runner as MMEngineRunner
 from preflight import last_whole_checkpoint
 
 from hiera_dense.saving import CheckpointHook, WholeFiles
@@ -59,6 +60,48 @@ class Runner:
         pass
 
 
+class Model(BaseModel):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(1, 1)
+
+    def forward(self, inputs: torch.Tensor, mode: str) -> dict[str, torch.Tensor]:
+        return {"loss": self.layer(inputs).mean()}
+
+
+def test_a_run_that_dies_while_it_writes_leaves_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = MMEngineRunner(
+        Model(),
+        str(tmp_path),
+        train_dataloader=dict(
+            dataset=[torch.ones(1)] * 8, sampler=dict(type="InfiniteSampler"), batch_size=1
+        ),
+        train_cfg=dict(type="IterBasedTrainLoop", max_iters=3),
+        optim_wrapper=dict(optimizer=dict(type="SGD", lr=0.1)),
+        default_hooks=dict(
+            checkpoint=dict(
+                type="hiera_dense.CheckpointHook", by_epoch=False, interval=1, max_keep_ckpts=1
+            )
+        ),
+        experiment_name=tmp_path.name,
+    )
+    written = []
+
+    def die_in_the_second(descriptor: int) -> None:
+        written.append(descriptor)
+        if len(written) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", die_in_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        runner.train()
+    assert {path.name for path in tmp_path.glob("*.pth*")} == {"iter_1.pth", "iter_2.pth.part"}
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_1.pth"
+    assert torch.load(tmp_path / "iter_1.pth", weights_only=False)["meta"]["iter"] == 1
+
+
 def test_the_hook_clears_what_a_killed_run_left(tmp_path: Path) -> None:
     (tmp_path / "iter_3.pth.part").write_bytes(b"half")
     (tmp_path / "iter_2.pth").write_bytes(b"whole")
@@ -74,14 +117,17 @@ def test_the_last_whole_checkpoint_is_found(
 ) -> None:
     assert last_whole_checkpoint(tmp_path) is None
     assert "starting from the beginning" in capsys.readouterr().out
-    for number in (9, 1, 2):  # the newest counts, not the largest number
+    for number in (10, 2, 9):
         torch.save({"number": number}, tmp_path / f"iter_{number}.pth")
-    assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_2.pth"
-    newest = tmp_path / "iter_3.pth"
-    newest.write_bytes((tmp_path / "iter_2.pth").read_bytes()[:-200])
-    assert not zipfile.is_zipfile(newest)
-    assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_2.pth"
-    assert f"passed over {newest}, which is not whole" in capsys.readouterr().out
-    (tmp_path / "epoch_1.pth").write_bytes(b"")
-    torch.save({}, tmp_path / "best_mIoU_iter_1.pth")  # holds no optimizer
-    assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_2.pth"
+    torch.save({}, tmp_path / "best_mIoU_iter_11.pth")  # holds no optimizer
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_10.pth"
+    pointer = tmp_path / "last_checkpoint"
+    pointer.write_text("/before/it/was/moved/iter_9.pth")  # 10 is of an older run
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_9.pth"
+    damaged = tmp_path / "iter_9.pth"
+    damaged.write_bytes(damaged.read_bytes()[:-200])
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_10.pth"
+    assert f"passed over {damaged}, which is not whole" in capsys.readouterr().out
+    for text in ("", "iter_1.pth"):  # half written; removed
+        pointer.write_text(text)
+        assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_10.pth"

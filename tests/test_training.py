@@ -164,7 +164,7 @@ def test_another_folder_must_have_the_classes_of_the_run(
 
 def test_a_killed_training_goes_on(toy: Path, tmp_path: Path) -> None:
     options = ("--work-dir", tmp_path, "--cfg-options", "train_cfg.max_iters=40", *SHORT[1:])
-    options = (*options, "train_cfg.val_interval=100")
+    options = (*options, "train_cfg.val_interval=100", "randomness.seed=None")
     command = [sys.executable, ROOT / "tools/train.py", SEGMENTER, "--data", toy / "segments"]
     with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, cwd=ROOT) as run:
         deadline = time.monotonic() + 240
@@ -175,9 +175,13 @@ def test_a_killed_training_goes_on(toy: Path, tmp_path: Path) -> None:
     whole = [path for path in tmp_path.glob("*.pth") if torch.load(path, weights_only=False)]
     assert whole
     steps = max(int(path.stem.removeprefix("iter_")) for path in whole) + 1
-    options = ("--work-dir", tmp_path, "--resume", "--cfg-options", *SHORT[2:])
+    options = ("--work-dir", tmp_path, "--resume", "--cfg-options", *SHORT[2:-1])
     limits = (f"train_cfg.max_iters={steps}", f"train_cfg.val_interval={steps}")
-    out = run_tool("train.py", SEGMENTER, *options, *limits)
+    out = run_tool("train.py", SEGMENTER, *options, *limits, "randomness.seed=None")
+    logs = [path.read_text() for path in sorted(tmp_path.glob("*/*.log"))]
+    # The seed was drawn by the first run; with it the order of images goes on.
+    assert len({re.search(r"seed: (\d+)", log)[1] for log in logs}) == 1
+    assert len(logs) == 2
     assert f"resumed epoch: 0, iter: {steps - 1}" in out
     assert (tmp_path / f"iter_{steps}.pth").exists()
     assert not list(tmp_path.glob("*.part"))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
+from pycocotools import mask as coco_mask
 from rich.progress import track
 
 from hiera_dense.annotations import (
@@ -107,7 +108,7 @@ def _check_coco(folder: Folder, split: Split, name: str, findings: Findings) -> 
         elif annotation["category_id"] not in categories:
             findings.error("annotations of no category", f"{where}: {annotation['category_id']}")
         else:
-            _check_annotation(annotation, images[annotation["image_id"]], where, findings)
+            _check_annotation(annotation, images[annotation["image_id"]], name, where, findings)
     ids, per_image, per_class = (
         Counter(annotation[key] for annotation in content["annotations"])
         for key in ("id", "image_id", "category_id")
@@ -120,7 +121,7 @@ def _check_coco(folder: Folder, split: Split, name: str, findings: Findings) -> 
         if not per_image[number]:
             findings.note(f"{name} images without annotations", image["file_name"])
         if per_image[number] > COCO_DETECTIONS and name == "validation":
-            kind = f"images with more instances than the {COCO_DETECTIONS} that AP counts"
+            kind = f"images with more than {COCO_DETECTIONS} instances, of which mAP counts no more"
             findings.note(kind, f"{image['file_name']} with {per_image[number]}")
     for number in (number for number in categories if not per_class[number]):
         findings.note(f"classes without {name} instances", categories[number])
@@ -138,7 +139,7 @@ def _check_image(folder: Path, image: dict[str, Any], findings: Findings) -> Non
 
 
 def _check_annotation(
-    annotation: dict[str, Any], image: dict[str, Any], where: str, findings: Findings
+    annotation: dict[str, Any], image: dict[str, Any], name: str, where: str, findings: Findings
 ) -> None:
     size = (image["width"], image["height"])
     if len(annotation["bbox"] or ()) != 4:
@@ -146,20 +147,39 @@ def _check_annotation(
         return
     left, top, width, height = annotation["bbox"]
     if width < 1 or height < 1 or annotation["area"] <= 0:
-        findings.note("empty annotations, skipped", where)
+        findings.note("empty annotations, not learned from but expected in evaluation", where)
     elif left < -1 or top < -1 or left + width > size[0] + 1 or top + height > size[1] + 1:
         kind = "boxes that leave their image, cut off"
         findings.note(kind, f"{where}: {annotation['bbox']} in {size}")
     segmentation = annotation.get("segmentation")
     if not segmentation:
         findings.error("annotations without a mask (polygons or RLE)", where)
-    elif isinstance(segmentation, dict):
-        if tuple(segmentation.get("size", ())) != size[::-1]:
-            found = segmentation.get("size")
-            findings.error("RLE masks of another size (height, width) than their image",
-                           f"{where}: {found}, {size[::-1]}")  # fmt: skip
-    elif not any(len(polygon) >= 6 for polygon in segmentation):
-        findings.note("polygons of fewer than 3 points, ignored", where)
+    elif isinstance(segmentation, dict) and segmentation.get("size") != [size[1], size[0]]:
+        kind = "RLE masks of another size (height, width) than their image"
+        findings.error(kind, f"{where}: {segmentation.get('size')}, {[size[1], size[0]]}")
+    elif not _is_readable(segmentation, size):
+        found = f"{where}: {str(segmentation)[:60]}"
+        if name == "training":
+            findings.note("training masks that pycocotools cannot read, left out", found)
+        else:
+            findings.error("validation masks that pycocotools cannot read", found)
+
+
+def _is_readable(segmentation: Any, size: tuple[int, int]) -> bool:
+    """Whether polygons or RLE become a mask of the image, for pycocotools and mmdet."""
+    width, height = size
+    if isinstance(segmentation, list) and any(len(polygon) % 2 for polygon in segmentation):
+        return False
+    try:
+        if isinstance(segmentation, dict) and isinstance(segmentation["counts"], str):
+            coco_mask.decode(segmentation)
+        else:
+            coco_mask.frPyObjects(segmentation, height, width)
+    except Exception:  # its errors are of many kinds
+        return False
+    if isinstance(segmentation, dict) and isinstance(segmentation["counts"], list):
+        return sum(segmentation["counts"]) == height * width
+    return True
 
 
 def _check_masks(folder: Folder, split: Split, name: str, findings: Findings) -> None:

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config, ConfigDict, DictAction
 
 from hiera_dense.annotations import DataError
 from hiera_dense.folders import VARIABLE
@@ -43,16 +43,15 @@ def load_config(args: argparse.Namespace, run: Path | None = None) -> Config:
     Args:
         args: From `make_parser`.
         run: The folder of the run that goes on or is evaluated; mmengine kept its config there.
+            Own data are those of `--data`, else of that run, else of the environment.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
-    record = None
-    if run and (run / Path(args.config).name).is_file():
-        record = Config.fromfile(run / Path(args.config).name).get("own_data")
     if args.data:
         os.environ[VARIABLE] = args.data
-    elif record:
-        os.environ.setdefault(VARIABLE, record.root)
     try:
+        record = _own_data_of(run, args.config)
+        if record and not args.data:
+            os.environ[VARIABLE] = record.root
         cfg = Config.fromfile(args.config)
     except DataError as error:
         sys.exit(f"{args.config}: {error}")
@@ -74,21 +73,39 @@ def start_processes(cfg: Config) -> None:
     if cfg.launcher != "pytorch" or torch.cuda.is_available():
         return
     torch.distributed.init_process_group("gloo")
-    cfg.setdefault(
-        "model_wrapper_cfg",
-        dict(type="MMDistributedDataParallel", device_ids=None, broadcast_buffers=False),
-    )
+    cfg.model_wrapper_cfg = dict(
+        type="MMDistributedDataParallel",
+        broadcast_buffers=False,
+        find_unused_parameters=cfg.get("find_unused_parameters", False),
+        device_ids=None,
+    ) | cfg.get("model_wrapper_cfg", {})
 
 
-def _check_own_data(args: argparse.Namespace, own: Config | None, record: Config | None) -> None:
+def _own_data_of(run: Path | None, config: str) -> ConfigDict | None:
+    """The folder that a run was trained on, if it was trained on one."""
+    record = run / Path(config).name if run else None
+    if record is None or not record.is_file() or record.samefile(config):
+        return None
+    return Config.fromfile(record).get("own_data")
+
+
+def _check_own_data(
+    args: argparse.Namespace, own: ConfigDict | None, record: ConfigDict | None
+) -> None:
     if own is None:
         if args.data:
             sys.exit(f"--data {args.data}: {args.config} does not read a folder of one's own")
         return
     if args.data and own.root != str(Path(args.data).expanduser().resolve()):
-        sys.exit(f"--data {args.data}: {args.config} is the record of a run on {own.root}")
+        sys.exit(
+            f"--data {args.data}: {args.config} is the record of a run on {own.root}; expected the "
+            "config that it was trained with"
+        )
     if record and tuple(record.classes) != tuple(own.classes):
         sys.exit(
             f"{own.root} has the classes {', '.join(own.classes)}; the run was trained on "
             f"{', '.join(record.classes)} from {record.root}"
         )
+    print(
+        f"data: {own.root}" + (f", not {record.root}" if record and record.root != own.root else "")
+    )

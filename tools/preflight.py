@@ -8,6 +8,7 @@ from typing import cast
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.model import is_model_wrapper
 from mmengine.runner import CheckpointLoader, Runner
 
@@ -31,7 +32,7 @@ def check_channels(runner: Runner) -> None:
         )
     # The training itself shall draw the same random numbers as without this look at its data.
     states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         image = runner.train_dataloader.dataset[0]["inputs"]
     random.setstate(states[0])
     np.random.set_state(states[1])
@@ -49,14 +50,30 @@ def seed_of(checkpoint: str) -> int | None:
     mmengine sets it again on resuming, but only after it has built the data loader, whose order of
     images then is another one.
     """
-    meta = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")["meta"]
-    return cast("int | None", meta.get("seed"))
+    content = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
+    if "optimizer" not in content:
+        sys.exit(f"{checkpoint} holds no optimizer; expected an iter_*.pth or epoch_*.pth of a run")
+    return cast("int | None", content["meta"].get("seed"))
+
+
+def checkpoint_folder(cfg: Config) -> Path:
+    """Where a run of a config leaves its checkpoints."""
+    out_dir = cfg.default_hooks.checkpoint.get("out_dir")
+    work_dir = Path(cfg.work_dir)
+    return Path(out_dir) / work_dir.name if out_dir else work_dir
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint of a run that can be read; tells which cannot."""
+    """The last checkpoint of a run that can be read; tells which cannot.
+
+    That is the one that mmengine's `last_checkpoint` names, or the last by number.
+    """
     found = [*folder.glob("iter_*.pth"), *folder.glob("epoch_*.pth")]
-    for path in sorted(found, key=lambda p: p.stat().st_mtime_ns, reverse=True):
+    found.sort(key=lambda path: int(path.stem.split("_")[1]), reverse=True)
+    pointer = folder / "last_checkpoint"
+    if pointer.is_file() and pointer.read_text().strip():
+        found.insert(0, folder / Path(pointer.read_text().strip()).name)
+    for path in filter(Path.is_file, found):
         try:
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()

@@ -41,7 +41,10 @@ def main() -> None:
     )
     parser.add_argument("--show-dir", help="folder for pictures of the truth beside the prediction")
     args = parser.parse_args()
-    cfg = load_config(args, Path(args.checkpoint).parent)
+    run = Path(args.checkpoint).parent
+    # Not into the folder of the run: mmengine would write this config over that of the training.
+    args.work_dir = args.work_dir or str(run / "test")
+    cfg = load_config(args, run)
     cfg.load_from = args.checkpoint
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]

@@ -1,12 +1,11 @@
 """Train a detector or a segmenter from a config."""
 
-import os
 from pathlib import Path
 
 from check_data import check, tell
 from mmengine.runner import Runner
 from options import default_work_dir, load_config, make_parser, start_processes
-from preflight import check_channels, last_whole_checkpoint, seed_of
+from preflight import check_channels, checkpoint_folder, last_whole_checkpoint, seed_of
 
 
 def main() -> None:
@@ -41,14 +40,13 @@ def main() -> None:
             parser.error(f"--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size")
         cfg.auto_scale_lr.enable = True
     if args.resume == "auto":
-        args.resume = last_whole_checkpoint(Path(cfg.work_dir))
+        args.resume = last_whole_checkpoint(checkpoint_folder(cfg))
     if args.resume:
         cfg.resume, cfg.load_from = True, str(args.resume)
         cfg.setdefault("randomness", {})
         if cfg.randomness.get("seed") is None:
             cfg.randomness.seed = seed_of(cfg.load_from)
-    first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
-    if "own_data" in cfg and first and not args.skip_data_check:
+    if "own_data" in cfg and not args.skip_data_check:
         tell(cfg.own_data, check(cfg.own_data))
     start_processes(cfg)
     runner = Runner.from_cfg(cfg)

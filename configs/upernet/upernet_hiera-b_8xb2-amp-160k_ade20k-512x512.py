@@ -1,6 +1,7 @@
 # Hiera-B, UperNet on ADE20K. No ADE20K result of Hiera is published; recipe of MAE ViT-B with
 # UperNet, learning rate as published for batch 16.
-# Hardware: 8 GPUs. From random weights until published ones can be loaded.
+# Hardware: 8 GPUs. From random weights until published ones can be loaded; without them, set
+# optim_wrapper.paramwise_cfg.layer_decay_rate=1.
 # Command: torchrun --nproc_per_node=8 tools/train.py \
 #     configs/upernet/upernet_hiera-b_8xb2-amp-160k_ade20k-512x512.py --launcher pytorch
 # Published: none. Ours: not yet run.
