@@ -47,5 +47,5 @@ def test_every_class_and_many_scales_occur() -> None:
 def test_a_seed_draws_the_same_again(folder: Path, tmp_path: Path) -> None:
     write_split(tmp_path, "train", images=12, size=96, seed=0)
     names = [p.relative_to(folder) for p in folder.rglob("*") if p.is_file()]
-    assert len(names) == 12 * 3 + 1
+    assert len(names) == 12 * 3 + 2
     assert all(filecmp.cmp(folder / n, tmp_path / n, shallow=False) for n in names)
