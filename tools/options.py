@@ -17,7 +17,9 @@ def make_parser(description: str | None) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("config", help="config file")
     parser.add_argument(
-        "--work-dir", help="folder for logs and checkpoints (default: work_dirs/CONFIG)"
+        "--work-dir",
+        help="folder for logs and checkpoints (default: work_dirs/CONFIG, for test.py test/ beside "
+        "the checkpoint)",
     )
     parser.add_argument(
         "--data",

@@ -1,11 +1,32 @@
 """Train a detector or a segmenter from a config."""
 
+import os
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 from check_data import check, tell
+from mmengine.config import Config
 from mmengine.runner import Runner
 from options import default_work_dir, load_config, make_parser, start_processes
 from preflight import check_channels, checkpoint_folder, last_whole_checkpoint, seed_of
+
+
+def resume_from(checkpoint: str, cfg: Config) -> None:
+    """Let a config go on from a checkpoint, or with `auto` from the last whole one, if there is one."""
+    found = last_whole_checkpoint(checkpoint_folder(cfg)) if checkpoint == "auto" else checkpoint
+    if found is None:
+        return
+    cfg.resume, cfg.load_from = True, str(found)
+    cfg.setdefault("randomness", {})
+    if cfg.randomness.get("seed") is None:
+        cfg.randomness.seed = seed_of(cfg.load_from)
+
+
+def check_own_data(cfg: Config) -> None:
+    """Every process looks, so that none waits for another; one tells."""
+    is_first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    with nullcontext() if is_first else redirect_stdout(None):
+        tell(cfg.own_data, check(cfg.own_data))
 
 
 def main() -> None:
@@ -39,15 +60,10 @@ def main() -> None:
         if "auto_scale_lr" not in cfg:
             parser.error(f"--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size")
         cfg.auto_scale_lr.enable = True
-    if args.resume == "auto":
-        args.resume = last_whole_checkpoint(checkpoint_folder(cfg))
     if args.resume:
-        cfg.resume, cfg.load_from = True, str(args.resume)
-        cfg.setdefault("randomness", {})
-        if cfg.randomness.get("seed") is None:
-            cfg.randomness.seed = seed_of(cfg.load_from)
+        resume_from(args.resume, cfg)
     if "own_data" in cfg and not args.skip_data_check:
-        tell(cfg.own_data, check(cfg.own_data))
+        check_own_data(cfg)
     start_processes(cfg)
     runner = Runner.from_cfg(cfg)
     check_channels(runner)
