@@ -12,7 +12,7 @@ from preflight import check_channels, checkpoint_folder, last_whole_checkpoint, 
 
 
 def resume_from(checkpoint: str, cfg: Config) -> None:
-    """Let a config go on from a checkpoint, or with `auto` from the last whole one, if there is one."""
+    """Let a config go on from a checkpoint; `auto`: from the last whole one, if there is any."""
     found = last_whole_checkpoint(checkpoint_folder(cfg)) if checkpoint == "auto" else checkpoint
     if found is None:
         return
