@@ -29,9 +29,27 @@ SHORT = [
     "train_cfg.max_iters=2",
     "train_cfg.val_interval=2",
     "default_hooks.logger.interval=1",
-    "default_hooks.checkpoint.interval=1",
     "randomness.seed=0",
 ]
+DELTA = """
+_base_ = '{base}'
+dims = [24, 48, 96, 192]
+arch = dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))
+model = dict(backbone=dict(arch=arch), {heads})
+"""
+HEADS = {
+    "mmdet": "neck=dict(in_channels=dims)",
+    "mmseg": "decode_head=dict(in_channels=dims), auxiliary_head=dict(in_channels=96)",
+}
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The configs of the demo with a backbone that trains fast, by host."""
+    folder = tmp_path_factory.mktemp("configs")
+    for base, host in ((DETECTOR, "mmdet"), (SEGMENTER, "mmseg")):
+        (folder / f"{host}.py").write_text(DELTA.format(base=base, heads=HEADS[host]))
+    return {host: folder / f"{host}.py" for host in HEADS}
 
 
 def environment(data: Path | None) -> dict[str, str]:
@@ -68,14 +86,14 @@ def host_tool(host: str, tool: str) -> Path:
 
 @pytest.fixture(scope="module", params=["mmdet", "mmseg"])
 def trained(
-    request: pytest.FixtureRequest, toy: Path, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest,
+    small: dict[str, Path],
+    toy: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> tuple[str, Path, Path, Path, str]:
     """Host, config, data, work dir and output of a run with our train.py."""
     host = request.param
-    config, data = {
-        "mmdet": (DETECTOR, toy / "instances"),
-        "mmseg": (SEGMENTER, toy / "segments"),
-    }[host]
+    config, data = small[host], toy / {"mmdet": "instances", "mmseg": "segments"}[host]
     work_dir = tmp_path_factory.mktemp(host)
     options = ("--data", data, "--work-dir", work_dir, "--cfg-options", *SHORT)
     out = run_tool("train.py", config, *options)
@@ -177,10 +195,12 @@ def test_another_folder_must_have_the_classes_of_the_run(
     assert f"is the record of a run on {data}" in message
 
 
-def test_a_killed_training_goes_on(toy: Path, tmp_path: Path) -> None:
-    options = ("--work-dir", tmp_path, "--cfg-options", "train_cfg.max_iters=40", *SHORT[1:])
-    options = (*options, "train_cfg.val_interval=100", "randomness.seed=None")
-    command = [sys.executable, ROOT / "tools/train.py", SEGMENTER, "--data", toy / "segments"]
+def test_a_killed_training_goes_on(small: dict[str, Path], toy: Path, tmp_path: Path) -> None:
+    config = small["mmseg"]
+    often = ("--cfg-options", "default_hooks.checkpoint.interval=1", "randomness.seed=None")
+    options = (*often, "train_cfg.max_iters=200", "train_cfg.val_interval=1000")
+    command = [sys.executable, ROOT / "tools/train.py", config, "--data", toy / "segments"]
+    command += ["--work-dir", tmp_path]
     with subprocess.Popen([*command, *options], stdout=subprocess.DEVNULL, cwd=ROOT) as run:
         deadline = time.monotonic() + 240
         while not list(tmp_path.glob("iter_2.pth")) and time.monotonic() < deadline:
@@ -190,9 +210,8 @@ def test_a_killed_training_goes_on(toy: Path, tmp_path: Path) -> None:
     whole = [path for path in tmp_path.glob("*.pth") if torch.load(path, weights_only=False)]
     assert whole
     steps = max(int(path.stem.removeprefix("iter_")) for path in whole) + 1
-    options = ("--work-dir", tmp_path, "--resume", "--cfg-options", *SHORT[2:-1])
     limits = (f"train_cfg.max_iters={steps}", f"train_cfg.val_interval={steps}")
-    out = run_tool("train.py", SEGMENTER, *options, *limits, "randomness.seed=None")
+    out = run_tool("train.py", config, "--work-dir", tmp_path, "--resume", *often, *limits)
     logs = [path.read_text() for path in sorted(tmp_path.glob("*/*.log"))]
     # The seed was drawn by the first run; with it the order of images goes on.
     assert len({re.search(r"seed: (\d+)", log)[1] for log in logs}) == 1
@@ -202,8 +221,8 @@ def test_a_killed_training_goes_on(toy: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.part"))
 
 
-def test_two_processes_train_on_a_cpu(toy: Path, tmp_path: Path) -> None:
-    command = [ROOT / "tools/dist_train.sh", SEGMENTER, "2", "--data", toy / "segments"]
+def test_two_processes_train_on_a_cpu(small: dict[str, Path], toy: Path, tmp_path: Path) -> None:
+    command = [ROOT / "tools/dist_train.sh", small["mmseg"], "2", "--data", toy / "segments"]
     options = ["--work-dir", tmp_path, "--cfg-options", *SHORT]
     run = subprocess.run(
         [*command, *options],
