@@ -37,6 +37,12 @@ dims = [24, 48, 96, 192]
 arch = dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))
 model = dict(backbone=dict(arch=arch), {heads})
 """
+DELTA_OF_EXAMPLE = """
+arch = dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))
+model["backbone"]["arch"] = arch
+model["decode_head"] = dict(in_channels=[24, 48, 96, 192])
+model["auxiliary_head"] = dict(in_channels=96)
+"""
 HEADS = {
     "mmdet": "neck=dict(in_channels=dims)",
     "mmseg": "decode_head=dict(in_channels=dims), auxiliary_head=dict(in_channels=96)",
@@ -244,7 +250,8 @@ MULTISPECTRAL = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_tex
 def test_five_channels(toy: Path, tmp_path: Path) -> None:
     """The example of the README."""
     config = tmp_path / "config.py"
-    config.write_text(MULTISPECTRAL.replace('"./configs/', f'"{ROOT}/configs/'))
+    example = MULTISPECTRAL.replace('"./configs/', f'"{ROOT}/configs/')
+    config.write_text(example + DELTA_OF_EXAMPLE)
     data = tmp_path / "data"
     shutil.copytree(toy / "segments", data)
     for path in (data / "images").rglob("*.png"):
