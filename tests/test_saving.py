@@ -124,6 +124,9 @@ def test_the_last_whole_checkpoint_is_found(
     pointer = tmp_path / "last_checkpoint"
     pointer.write_text("/before/it/was/moved/iter_9.pth")  # 10 is of an older run
     assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_9.pth"
+    torch.save({}, tmp_path / "iter_11.pth")  # of a run that was killed before it named it
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_11.pth"
+    (tmp_path / "iter_11.pth").unlink()
     damaged = tmp_path / "iter_9.pth"
     damaged.write_bytes(damaged.read_bytes()[:-200])
     assert last_whole_checkpoint(tmp_path) == tmp_path / "iter_10.pth"

@@ -20,6 +20,7 @@ import torch
 import train
 from conftest import ROOT
 from PIL import Image
+from test_readme import EXAMPLES
 
 from hiera_dense.folders import VARIABLE
 
@@ -244,13 +245,10 @@ def test_two_processes_train_on_a_cpu(small: dict[str, Path], toy: Path, tmp_pat
     assert (tmp_path / "iter_2.pth").exists()
 
 
-MULTISPECTRAL = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[-1]
-
-
 def test_five_channels(toy: Path, tmp_path: Path) -> None:
     """The example of the README."""
     config = tmp_path / "config.py"
-    example = MULTISPECTRAL.replace('"./configs/', f'"{ROOT}/configs/')
+    example = EXAMPLES[-1].replace('"./configs/', f'"{ROOT}/configs/')
     config.write_text(example + DELTA_OF_EXAMPLE)
     data = tmp_path / "data"
     shutil.copytree(toy / "segments", data)

@@ -66,14 +66,19 @@ def checkpoint_folder(cfg: Config) -> Path:
 def last_whole_checkpoint(folder: Path) -> Path | None:
     """The last checkpoint of a run that can be read; tells which cannot.
 
-    That is the one that mmengine's `last_checkpoint` names, or the last by number.
+    That is the one that mmengine's `last_checkpoint` names, or one that was written after it, by a
+    run that was killed before it could name it; where none is named, the last by number.
     """
     found = [*folder.glob("iter_*.pth"), *folder.glob("epoch_*.pth")]
     found.sort(key=lambda path: int(path.stem.split("_")[1]), reverse=True)
     pointer = folder / "last_checkpoint"
-    if pointer.is_file() and pointer.read_text().strip():
-        found.insert(0, folder / Path(pointer.read_text().strip()).name)
-    for path in filter(Path.is_file, found):
+    name = Path(pointer.read_text().strip()).name if pointer.is_file() else ""
+    if (named := folder / name) in found:
+        later = found[: found.index(named)]
+        written = named.stat().st_mtime_ns
+        first = [*(p for p in later if p.stat().st_mtime_ns > written), named]
+        found = list(dict.fromkeys([*first, *found]))
+    for path in found:
         try:
             with zipfile.ZipFile(path) as archive:
                 damaged = archive.testzip()
