@@ -28,6 +28,12 @@ setup(
     packages=["hiera_dense"],
     package_data={"hiera_dense": ["py.typed"]},
     python_requires=">=3.11",
-    install_requires=["torch>=2.5", "timm>=1.0"],
+    install_requires=[
+        "torch>=2.5",
+        "timm>=1.0",
+        "huggingface_hub>=0.30",
+        "safetensors>=0.4",
+        "filelock",
+    ],
     extras_require={flavour: hosts(flavour) for flavour in ("onedl", "openmmlab")},
 )

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import LayerNorm
+from hiera_dense.pretrained import last_and_ours
 
 
 @MODELS.register_module()
@@ -30,7 +31,8 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
         frozen_stages: -1: none; 0: patch and position embedding; n: these and the first n stages.
             What is frozen gets no gradient and stays in eval mode.
         with_cp: Recompute the activations of each block in the backward pass, to save memory.
-        init_cfg: mmengine's initialisation config.
+        init_cfg: mmengine's initialisation config. `type='Pretrained'` means
+            `hiera_dense.Pretrained`, and comes last.
 
     Raises:
         ValueError: An unknown name or field, or a value out of range.
@@ -50,7 +52,7 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
         with_cp: bool = False,
         init_cfg: Any = None,
     ) -> None:
-        super().__init__(init_cfg)
+        super().__init__(last_and_ours(init_cfg))
         self.trunk = Hiera(
             arch, in_channels, window_spec, global_att_blocks, pos_embed, drop_path_rate, with_cp
         )

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from hiera_dense import pos_embed as positions
+from hiera_dense.arch import Arch
 from hiera_dense.layers import HieraBlock, PatchEmbed
-from hiera_dense.variants import Arch, resolve
+from hiera_dense.variants import resolve
 from hiera_dense.windows import Layout, Size, padding_mask, partition, relayout, unpartition
 
 
@@ -62,12 +63,19 @@ class Hiera(nn.Module):
         self._init_weights()
 
     def _build_pos_embed(self) -> None:
-        dim, size = self.arch.embed_dim, self.arch.pos_embed.table_size
-        if self.arch.pos_embed.kind == "absolute":
+        spec, dim = self.arch.pos_embed, self.arch.embed_dim
+        size = spec.table_size
+        if spec.kind == "absolute":
             self.pos_embed = nn.Parameter(torch.empty(1, math.prod(size), dim))
-        else:
+            if spec.global_size:
+                self.pos_embed_global = nn.Parameter(torch.empty(1, dim, *spec.global_size))
+        elif spec.kind == "absolute_win":
             self.pos_embed = nn.Parameter(torch.empty(1, dim, *size))
             self.pos_embed_window = nn.Parameter(torch.empty(1, dim, *self.arch.mask_unit))
+        else:
+            self.pos_embed_spatial = nn.Parameter(torch.empty(1, math.prod(size[1:]), dim))
+            self.pos_embed_temporal = nn.Parameter(torch.empty(1, size[0], dim))
+        self._resized = positions.Cache()
 
     def _build_blocks(self, drop_path_rate: float) -> list[HieraBlock]:
         a = self.arch
@@ -79,18 +87,26 @@ class Hiera(nn.Module):
                 num_heads=a.num_heads * 2**stage,
                 window=window,
                 q_stride=a.q_stride if i in a.q_pool_blocks else None,
+                layer_scale=a.layer_scale,
+                expand_proj=a.expand_proj,
                 drop_path=drop_path_rate * i / last,
             )
             for i, (stage, window) in enumerate(zip(a.block_stages, a.block_windows, strict=True))
         ]
 
     def _init_weights(self) -> None:
-        """As facebookresearch/hiera does it: biases of 0.02, not 0."""
-        for param in self.parameters(recurse=False):
-            nn.init.trunc_normal_(param, std=0.02)
+        """As facebookresearch/hiera does it: biases of 0.02, not 0.
+
+        Its normal values are truncated at a hundred standard deviations, so these are not.
+        """
+        for name, table in self.named_parameters(recurse=False):
+            if name == "pos_embed_global":
+                nn.init.zeros_(table)
+            else:
+                nn.init.normal_(table, std=0.02)
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
-                nn.init.trunc_normal_(module.weight, std=0.02)
+                nn.init.normal_(module.weight, std=0.02)
             if isinstance(module, nn.LayerNorm):
                 nn.init.ones_(module.weight)
             if isinstance(module, nn.Linear | nn.LayerNorm):
@@ -98,10 +114,28 @@ class Hiera(nn.Module):
 
     def position_embedding(self, grid: Size) -> Tensor:
         """The position embedding of a token grid, shape (1, *grid, C)."""
-        spec = self.arch.pos_embed
+        tables = tuple(self.parameters(recurse=False))
+        return self._resized.get(tables, grid, lambda: self._resize_tables(grid))
+
+    def _resize_tables(self, grid: Size) -> Tensor:
+        spec, unit = self.arch.pos_embed, self.arch.mask_unit
+        size = spec.table_size
+        how = (spec.resize, spec.antialias)
         if spec.kind == "absolute":
-            return positions.absolute(self.pos_embed, spec.table_size, grid, spec.antialias)
-        return positions.absolute_win(self.pos_embed, self.pos_embed_window, grid, spec.antialias)
+            table = self.pos_embed.reshape(1, *size, -1)
+            embedding = positions.resize(table, grid, unit, *how)
+            if not spec.global_size:
+                return embedding
+            table = self.pos_embed_global.movedim(1, -1)
+            return embedding + positions.interpolate(table, grid, spec.antialias)
+        if spec.kind == "absolute_win":
+            table = self.pos_embed.movedim(1, -1)
+            window = self.pos_embed_window.movedim(1, -1)
+            return positions.interpolate(table, grid, spec.antialias) + positions.tile(window, grid)
+        spatial = self.pos_embed_spatial.reshape(1, *size[1:], -1)
+        spatial = positions.resize(spatial, grid[1:], unit[1:], *how)
+        temporal = positions.interpolate(self.pos_embed_temporal, grid[:1])
+        return spatial[:, None] + temporal[:, :, None, None]
 
     def forward(
         self, x: Tensor, mask: Tensor | None = None, return_intermediates: bool = False

@@ -6,11 +6,12 @@ Parameter names are those of facebookresearch/hiera (`hiera.py`), so its weights
 from functools import partial
 from typing import Any, cast
 
+import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, Mlp
+from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
-from hiera_dense.windows import Layout, Size, max_pool, zero_padding
+from hiera_dense.windows import Layout, Size, max_pool, mean_pool, zero_padding
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 _CONVS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -98,6 +99,10 @@ class HieraBlock(nn.Module):
         num_heads: Heads of the attention.
         window: Tokens per window and axis before pooling; None: global attention.
         q_stride: Stride of the q-pooling; None: no pooling.
+        layer_scale: Initial value of a learned factor on each branch; None: none.
+        expand_proj: Where the block widens, whether its shortcut is a linear layer of the norm,
+            pooled. If not, it is the max and the mean of each pooled cell, one behind the other
+            (timm, `hiera.py`); the width must double then.
         drop_path: Probability that an image skips a branch.
     """
 
@@ -108,6 +113,8 @@ class HieraBlock(nn.Module):
         num_heads: int,
         window: Size | None,
         q_stride: Size | None = None,
+        layer_scale: float | None = None,
+        expand_proj: bool = True,
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
@@ -115,9 +122,12 @@ class HieraBlock(nn.Module):
         self.q_stride = q_stride
         self.norm1 = LayerNorm(dim)
         self.attn = Attention(dim, dim_out, num_heads, q_stride)
-        self.proj = nn.Linear(dim, dim_out) if dim != dim_out else None
+        self.widens = dim != dim_out
+        self.proj = nn.Linear(dim, dim_out) if self.widens and expand_proj else None
+        self.ls1 = self._scale(dim_out, layer_scale)
         self.norm2 = LayerNorm(dim_out)
         self.mlp = Mlp(dim_out, 4 * dim_out)
+        self.ls2 = self._scale(dim_out, layer_scale)
         self.drop_path = DropPath(drop_path)
 
     def layout(self, layout: Layout) -> Layout:
@@ -150,12 +160,24 @@ class HieraBlock(nn.Module):
         groups = batch if self.window is None else len(x)
         # Published weights expect windows to be padded with zeros after the norm, in every block.
         normed = zero_padding(self.norm1(x), padding)
+        if self.widens:
+            x = self._shortcut(x, normed, window, padding)
+        x = x + self._drop(self.ls1(self.attn(normed, groups, window, padding)), batch)
+        return x + self._drop(self.ls2(self.mlp(self.norm2(x))), batch)
+
+    def _shortcut(self, x: Tensor, normed: Tensor, window: Size, padding: Tensor | None) -> Tensor:
+        """The shortcut of a block that widens, shape (B*nW, N', C_out)."""
         if self.proj is not None:
             x = self.proj(normed)
-            if self.q_stride is not None:
-                x = max_pool(x, window, self.q_stride, padding)
-        x = x + self._drop(self.attn(normed, groups, window, padding), batch)
-        return x + self._drop(self.mlp(self.norm2(x)), batch)
+            return x if self.q_stride is None else max_pool(x, window, self.q_stride, padding)
+        if self.q_stride is None:
+            return torch.cat((x, x), dim=-1)
+        cells = (window, self.q_stride, padding)
+        return torch.cat((max_pool(x, *cells), mean_pool(x, *cells)), dim=-1)
+
+    @staticmethod
+    def _scale(dim: int, initial: float | None) -> nn.Module:
+        return nn.Identity() if initial is None else LayerScale(dim, initial)
 
     def _drop(self, x: Tensor, batch: int) -> Tensor:
         """Drop a branch for whole images, not for single windows."""

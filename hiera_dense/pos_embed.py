@@ -3,75 +3,178 @@
 - absolute: one table, as in Hiera (Ryali et al., ICML 2023; facebookresearch/hiera).
 - absolute win: a table that follows the image plus one that repeats in every window, as in "Window
   Attention is Bugged" (Bolya et al., ICLR 2024; facebookresearch/sam2, `hieradet.py`).
+- separable: one table over the image plus one over time, for clips (facebookresearch/hiera).
 
 Tables keep the size they were learned at; what they become on another grid is computed here.
 """
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hiera_dense.windows import Size, ceil_div, crop
+from hiera_dense.windows import Layout, Size, ceil_div, crop, partition, unpartition
+
+_MODES = {1: "linear", 2: "bicubic", 3: "trilinear"}
 
 
-def resize(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
-    """Interpolate a table to the grid of another image (bicubic).
+def resize(
+    table: Tensor, grid: Size, unit: Size, method: str = "window_aware", antialias: bool = False
+) -> Tensor:
+    """What a table becomes on the grid of another image.
+
+    - `window_aware`: attention of the early stages sees one mask unit at a time, so a trained table
+      repeats with it. What repeats is tiled, what varies over the image is interpolated:
+      `window_aware` below.
+    - `tile`: the whole table repeats, as HieraDet has it: windows that were whole images in
+      pretraining see what they saw there.
+    - `interpolate`: the whole table is interpolated, which blurs what repeats.
 
     Args:
-        table: Shape (1, C, *size).
+        table: Shape (1, *size, C).
         grid: Tokens per axis.
-        antialias: Low-pass filter first where the grid is smaller than the table.
+        unit: Tokens per axis of a mask unit.
+        method: See above.
+        antialias: Low-pass filter what is interpolated where the grid is the smaller.
 
     Returns:
-        Shape (1, C, *grid); the table itself where the size is the grid's already.
+        Shape (1, *grid, C); the table itself where the size is the grid's already.
     """
-    if tuple(table.shape[2:]) == grid:
+    if tuple(table.shape[1:-1]) == grid:
         return table
-    return F.interpolate(table, size=grid, mode="bicubic", antialias=antialias)
+    if method == "tile":
+        return tile(table, grid)
+    if method == "interpolate":
+        return interpolate(table, grid, antialias)
+    return window_aware(table, grid, unit, antialias)
+
+
+def interpolate(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
+    """Interpolate a table: linear over one axis, bicubic over two, trilinear over three.
+
+    Args:
+        table: Shape (1, *size, C).
+        grid: Tokens per axis.
+        antialias: Low-pass filter first where the grid is smaller than the table; two axes only.
+
+    Returns:
+        Shape (1, *grid, C); the table itself where the size is the grid's already.
+    """
+    if tuple(table.shape[1:-1]) == grid:
+        return table
+    two = len(grid) == 2
+    channels_first = table.movedim(-1, 1)
+    resized = F.interpolate(
+        channels_first, size=grid, mode=_MODES[len(grid)], antialias=antialias and two
+    )
+    return resized.movedim(1, -1)
 
 
 def tile(table: Tensor, grid: Size) -> Tensor:
     """Repeat a table over a grid, cut off at its end.
 
     Args:
-        table: Shape (1, C, *size).
+        table: Shape (1, *size, C).
         grid: Tokens per axis; need not be a multiple of the size.
 
     Returns:
-        Shape (1, C, *grid).
+        Shape (1, *grid, C).
     """
-    repeats = ceil_div(grid, tuple(table.shape[2:]))
-    return crop(table.tile(1, 1, *repeats), grid, first=2)
+    repeats = ceil_div(grid, tuple(table.shape[1:-1]))
+    return crop(table.tile(1, *repeats, 1), grid, first=1)
 
 
-def absolute(pos_embed: Tensor, size: Size, grid: Size, antialias: bool = False) -> Tensor:
-    """The absolute position embedding of a grid.
+def split(table: Tensor, unit: Size) -> tuple[Tensor, Tensor, Tensor]:
+    """Read a table as the sum of three parts.
+
+    The window part is the mean over the mask units, for each position in the unit. The global part
+    is what the mean of each unit has beyond that. The rest is what a position in one unit has
+    beyond both; in a table that is purely periodic, or constant in each unit, it is zero.
 
     Args:
-        pos_embed: Table, shape (1, prod(size), C), tokens in row-major order.
-        size: Tokens per axis that the table was learned at.
+        table: Shape (1, *size, C), a whole number of mask units.
+        unit: Tokens per axis of a mask unit.
+
+    Returns:
+        Window part (1, *unit, C), global part (1, *units, C), rest (units, tokens of a unit, C).
+    """
+    tokens = partition(table, unit)  # (units, tokens of a unit, C)
+    # Differences to one unit, not means, so that a periodic table stays so to the last bit.
+    window = tokens[0] + (tokens - tokens[0]).mean(0)
+    beyond = tokens - window
+    means = beyond.mean(1, keepdim=True)  # (units, 1, C)
+    units = ceil_div(tuple(table.shape[1:-1]), unit)
+    channels = table.shape[-1]
+    return window.view(1, *unit, channels), means.view(1, *units, channels), beyond - means
+
+
+def window_aware(table: Tensor, grid: Size, unit: Size, antialias: bool = False) -> Tensor:
+    """Resize a table part by part: see `split`.
+
+    The window part is tiled and the global part interpolated. The rest is interpolated for each
+    position in the unit by itself, from unit to unit, so that no position takes from another.
+
+    Args:
+        table: Shape (1, *size, C), a whole number of mask units.
         grid: Tokens per axis.
-        antialias: See `resize`.
+        unit: Tokens per axis of a mask unit.
+        antialias: See `interpolate`.
 
     Returns:
         Shape (1, *grid, C).
     """
-    table = pos_embed.reshape(1, *size, -1).movedim(-1, 1)
-    return resize(table, grid, antialias).movedim(1, -1)
+    window, means, rest = split(table, unit)
+    old_units, new = tuple(means.shape[1:-1]), Layout(grid, unit)
+    per_position = rest.reshape(1, *old_units, -1)  # (1, *units, tokens of a unit * C)
+    rest = interpolate(per_position, new.windows, antialias).reshape(-1, *rest.shape[1:])
+    return tile(window, grid) + interpolate(means, grid, antialias) + unpartition(rest, new)
 
 
-def absolute_win(
-    pos_embed: Tensor, pos_embed_window: Tensor, grid: Size, antialias: bool = False
-) -> Tensor:
-    """The absolute win position embedding of a grid.
+def as_absolute_win(table: Tensor, unit: Size) -> tuple[Tensor, Tensor]:
+    """Turn an absolute table into the parameters of absolute win, for further training.
+
+    What `split` calls the rest has no place in them and is left out.
 
     Args:
-        pos_embed: Global part, shape (1, C, *size); follows the image.
-        pos_embed_window: Window part, shape (1, C, *window); repeats in every window.
-        grid: Tokens per axis.
-        antialias: See `resize`; for the global part.
+        table: Shape (1, *size, C), a whole number of mask units.
+        unit: Tokens per axis of a mask unit.
 
     Returns:
-        Shape (1, *grid, C).
+        `pos_embed`, shape (1, C, *units), and `pos_embed_window`, shape (1, C, *unit).
     """
-    embed = resize(pos_embed, grid, antialias) + tile(pos_embed_window, grid)
-    return embed.movedim(1, -1)
+    window, means, _ = split(table, unit)
+    return means.movedim(-1, 1), window.movedim(-1, 1)
+
+
+class Cache:
+    """The last position embedding, for as long as the tables that it was made from are the same.
+
+    Tables are compared by value: weights can change in ways that leave no other trace, as when an
+    average of the weights is swapped in for an evaluation.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Any, list[Tensor], Tensor] | None = None
+
+    def get(self, tables: Sequence[Tensor], grid: Size, compute: Callable[[], Tensor]) -> Tensor:
+        """What `compute` gives, from memory where nothing changed and no gradient is needed."""
+        with_grad = torch.is_grad_enabled()
+        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        if traced or tables[0].is_meta or (with_grad and any(t.requires_grad for t in tables)):
+            return compute()
+        key = (grid, torch.is_inference_mode_enabled(), [(t.device, t.dtype) for t in tables])
+        if self._last is not None and self._last[0] == key:
+            _, kept, embedding = self._last
+            if all(torch.equal(a, b) for a, b in zip(kept, tables, strict=True)):
+                return embedding
+        embedding = compute()
+        self._last = (key, [t.detach().clone() for t in tables], embedding)
+        return embedding
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Cache":
+        return Cache()
+
+    def __reduce__(self) -> tuple[type, tuple[()]]:
+        return Cache, ()

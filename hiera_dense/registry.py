@@ -28,6 +28,7 @@ def _child(parent: root.Registry, *modules: str) -> root.Registry:
 
 MODELS = _child(root.MODELS, "backbone", "norms")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, "layer_decay")
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, "pretrained")
 HOOKS = _child(root.HOOKS, "saving")
 DATASETS = _child(root.DATASETS, "datasets")
 METRICS = _child(root.METRICS, "metrics")

@@ -1,143 +1,10 @@
-"""The published architectures. To add a variant, add a row."""
+"""What is published: architectures and weights. To add one, add a row."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-Size = tuple[int, ...]
-
-_TABLE_SIZES: Mapping[str, Size] = {"absolute": (56, 56), "absolute_win": (7, 7)}
-
-
-def _require_known(what: str, given: Mapping[str, Any], cls: type) -> None:
-    known = [f.name for f in fields(cls)]
-    if unknown := sorted(set(given) - set(known)):
-        raise ValueError(f"unknown {what} field {', '.join(unknown)}; known: {', '.join(known)}")
-
-
-@dataclass(frozen=True)
-class PosEmbed:
-    """The position embedding of an architecture.
-
-    Attributes:
-        kind: `absolute` (one table) or `absolute_win` (a global part, and a part that repeats in
-            every mask unit).
-        size: Tokens per axis of the table, or of its global part. None: as published for most
-            weights of the kind.
-        antialias: Whether a table is low-pass filtered when it becomes smaller.
-    """
-
-    kind: str = "absolute"
-    size: Size | None = None
-    antialias: bool = False
-
-    def __post_init__(self) -> None:
-        if self.kind not in _TABLE_SIZES:
-            known = ", ".join(_TABLE_SIZES)
-            raise ValueError(f"unknown pos_embed kind {self.kind!r}; known: {known}")
-
-    @property
-    def table_size(self) -> Size:
-        """Tokens per axis of the table, or of its global part."""
-        return tuple(self.size or _TABLE_SIZES[self.kind])
-
-
-@dataclass(frozen=True)
-class Arch:
-    """An architecture.
-
-    Attributes:
-        embed_dim: Channels of the first stage; every stage doubles them.
-        num_heads: Attention heads of the first stage; every stage doubles them.
-        stages: Blocks per stage.
-        window_spec: Tokens per window side, one entry per stage: an int, one int per axis, or 0 for
-            global attention. An int on a clip means (1, w, w).
-        global_att_blocks: Indices of blocks with global attention besides.
-        pos_embed: Position embedding.
-        patch_kernel, patch_stride, patch_padding: Of the patch embedding, in pixels.
-        mask_unit: Tokens per axis of a mask unit, the smallest part of an image that can be masked.
-        q_stride: Tokens per axis that q-pooling merges into one.
-
-    Raises:
-        ValueError: Values that do not fit each other.
-    """
-
-    embed_dim: int
-    num_heads: int
-    stages: Sequence[int]
-    window_spec: Sequence[int | Sequence[int]] = (8, 4, 0, 0)
-    global_att_blocks: Sequence[int] = ()
-    pos_embed: PosEmbed = field(default_factory=PosEmbed)
-    patch_kernel: Size = (7, 7)
-    patch_stride: Size = (4, 4)
-    patch_padding: Size = (3, 3)
-    mask_unit: Size = (8, 8)
-    q_stride: Size = (2, 2)
-
-    def __post_init__(self) -> None:
-        for f in fields(self):  # configs give lists where a tuple is meant
-            if isinstance(value := getattr(self, f.name), list):
-                object.__setattr__(self, f.name, tuple(value))
-        if len(self.window_spec) != len(self.stages):
-            raise ValueError(
-                f"window_spec {tuple(self.window_spec)} has {len(self.window_spec)} entries; "
-                f"expected one for each of the {len(self.stages)} stages"
-            )
-        depth = sum(self.stages)
-        if outside := [i for i in self.global_att_blocks if not 0 <= i < depth]:
-            raise ValueError(
-                f"global_att_blocks {outside} out of range; blocks are 0 to {depth - 1}"
-            )
-        windows = self.block_windows
-        for i in self.q_pool_blocks:
-            window = windows[i]
-            if window and any(w % s for w, s in zip(window, self.q_stride, strict=True)):
-                raise ValueError(
-                    f"window {window} of block {i}, from window_spec {tuple(self.window_spec)}, is "
-                    f"pooled by {self.q_stride}; its sides must be multiples of that"
-                )
-
-    @property
-    def dims(self) -> Size:
-        """Channels of each stage."""
-        return tuple(self.embed_dim * 2**stage for stage in range(len(self.stages)))
-
-    @property
-    def stage_ends(self) -> Size:
-        """Index of the last block of each stage."""
-        return tuple(sum(self.stages[: stage + 1]) - 1 for stage in range(len(self.stages)))
-
-    @property
-    def block_stages(self) -> Size:
-        """The stage that each block belongs to."""
-        return tuple(stage for stage, blocks in enumerate(self.stages) for _ in range(blocks))
-
-    @property
-    def q_pool_blocks(self) -> Size:
-        """Indices of the blocks that pool: the first of every stage but the first."""
-        return tuple(end + 1 for end in self.stage_ends[:-1])
-
-    @property
-    def block_windows(self) -> tuple[Size | None, ...]:
-        """Tokens per window and axis of every block, before it pools; None for global attention.
-
-        The first block of a stage still has the window of the stage before.
-        """
-        lagged = (0, *self.block_stages[:-1])
-        return tuple(
-            None if i in self.global_att_blocks else self._window(self.window_spec[stage])
-            for i, stage in enumerate(lagged)
-        )
-
-    def _window(self, entry: int | Sequence[int]) -> Size | None:
-        if entry == 0:
-            return None
-        dims = len(self.mask_unit)
-        window = (1,) * (dims - 2) + (entry,) * 2 if isinstance(entry, int) else tuple(entry)
-        if len(window) != dims or min(window) < 1:
-            expected = f"0 (global), a positive int, or {dims} of these"
-            raise ValueError(f"window_spec entry {entry!r}; expected {expected}")
-        return window
+from hiera_dense.arch import Arch, PosEmbed, Size, require_known
 
 
 def _sam2(
@@ -152,6 +19,20 @@ def _sam2(
     return Arch(embed_dim, num_heads, stages, window_spec, global_att_blocks, pos_embed)
 
 
+def _clips(embed_dim: int, num_heads: int, stages: Size) -> Arch:
+    return Arch(
+        embed_dim,
+        num_heads,
+        stages,
+        pos_embed=PosEmbed("separable"),
+        patch_kernel=(3, 7, 7),
+        patch_stride=(2, 4, 4),
+        patch_padding=(1, 3, 3),
+        mask_unit=(1, 8, 8),
+        q_stride=(1, 2, 2),
+    )
+
+
 ARCHS: Mapping[str, Arch] = {
     # Hiera (Ryali et al., ICML 2023, table 2).
     "tiny": Arch(96, 1, (1, 2, 7, 2)),
@@ -160,6 +41,20 @@ ARCHS: Mapping[str, Arch] = {
     "base_plus": Arch(112, 2, (2, 3, 16, 3)),
     "large": Arch(144, 2, (2, 6, 36, 4)),
     "huge": Arch(256, 4, (2, 6, 36, 4)),
+    # Clips of 16 frames (facebookresearch/hiera, `hiera.py`).
+    "base_16x224": _clips(96, 1, (2, 3, 16, 3)),
+    "base_plus_16x224": _clips(112, 2, (2, 3, 16, 3)),
+    "large_16x224": _clips(144, 2, (2, 6, 36, 4)),
+    "huge_16x224": _clips(256, 4, (2, 6, 36, 4)),
+    # Absolute win, layer scale, max and mean as the shortcut (timm, `hiera.py`).
+    "small_abswin": Arch(
+        96,
+        1,
+        (1, 2, 11, 2),
+        pos_embed=PosEmbed("absolute_win", (16, 16), antialias=True),
+        layer_scale=1e-5,
+        expand_proj=False,
+    ),
     # The trunks of SAM 2 and 2.1 (Ravi et al., 2024; facebookresearch/sam2, `configs/`).
     "sam2_tiny": _sam2(96, 1, (1, 2, 7, 2), (5, 7, 9)),
     "sam2_small": _sam2(96, 1, (1, 2, 11, 2), (7, 10, 13)),
@@ -192,9 +87,9 @@ def resolve(
             raise ValueError(f"unknown arch {arch!r}; known: {', '.join(ARCHS)}")
         resolved = ARCHS[arch]
     else:
-        _require_known("arch", arch, Arch)
+        require_known("arch", arch, Arch)
         own = arch.get("pos_embed", {})
-        _require_known("pos_embed", own, PosEmbed)
+        require_known("pos_embed", own, PosEmbed)
         resolved = Arch(**{**arch, "pos_embed": PosEmbed(**own)})
     changes: dict[str, Any] = {}
     if window_spec is not None:
@@ -202,8 +97,132 @@ def resolve(
     if global_att_blocks is not None:
         changes["global_att_blocks"] = global_att_blocks
     if pos_embed is not None:
-        _require_known("pos_embed", pos_embed, PosEmbed)
+        require_known("pos_embed", pos_embed, PosEmbed)
         same = pos_embed.get("kind") in (None, resolved.pos_embed.kind)
         given = {key: value for key, value in pos_embed.items() if value is not None}
         changes["pos_embed"] = replace(resolved.pos_embed, **given) if same else PosEmbed(**given)
     return replace(resolved, **changes)
+
+
+NON_COMMERCIAL = "CC BY-NC 4.0"
+PERMISSIVE = "Apache-2.0"
+
+
+@dataclass(frozen=True)
+class Weight:
+    """Published weights.
+
+    Attributes:
+        arch: The architecture they are for, a name in `ARCHS`.
+        licence: `PERMISSIVE` or `NON_COMMERCIAL`.
+        hub: The repository on the Hugging Face hub.
+        url: The same weights as a file elsewhere; the place to fetch them from where no hub is.
+        file: Name of the file in the repository.
+        also: Repositories with the same weights in other layouts.
+        metric: As published, for the whole network that they were trained in.
+    """
+
+    arch: str
+    licence: str
+    hub: str | None = None
+    url: str | None = None
+    file: str = "model.safetensors"
+    also: tuple[str, ...] = ()
+    metric: str = "none"
+
+
+_FAIR = "https://dl.fbaipublicfiles.com/hiera"
+_SAM2 = "https://dl.fbaipublicfiles.com/segment_anything_2"
+
+
+def _image_weights(arch: str, top1: float) -> Iterator[tuple[str, Weight]]:
+    name, dashed = f"hiera_{arch}_224", f"hiera-{arch.replace('_', '-')}-224"
+    yield (
+        f"{name}.mae_in1k_ft_in1k",
+        Weight(
+            arch,
+            NON_COMMERCIAL,
+            hub=f"facebook/{name}.mae_in1k_ft_in1k",
+            url=f"{_FAIR}/{name}.pth",
+            also=(f"timm/{name}.mae_in1k_ft_in1k", f"facebook/{dashed}-in1k-hf"),
+            metric=f"ImageNet-1K top-1 {top1}",
+        ),
+    )
+    yield (
+        f"{name}.mae_in1k",
+        Weight(
+            arch,
+            NON_COMMERCIAL,
+            hub=f"facebook/{name}.mae_in1k",
+            url=f"{_FAIR}/mae_{name}.pth",
+            also=(f"timm/{name}.mae", f"facebook/{dashed}-hf", f"facebook/{dashed}-mae-hf"),
+        ),
+    )
+
+
+def _clip_weights(arch: str, top1: float) -> Iterator[tuple[str, Weight]]:
+    name = f"hiera_{arch}"
+    yield (
+        f"{name}.mae_k400_ft_k400",
+        Weight(
+            arch,
+            NON_COMMERCIAL,
+            url=f"{_FAIR}/{name}.pth",
+            metric=f"Kinetics-400 top-1 {top1}, 3 x 5 views",
+        ),
+    )
+    yield f"{name}.mae_k400", Weight(arch, NON_COMMERCIAL, url=f"{_FAIR}/mae_{name}.pth")
+
+
+def _abswin_weights(tag: str, top1: float | None) -> Iterator[tuple[str, Weight]]:
+    name = f"hiera_small_abswin_256.{tag}"
+    metric = f"ImageNet-1K top-1 {top1}" if top1 else "none"
+    yield name, Weight("small_abswin", PERMISSIVE, hub=f"timm/{name}", metric=metric)
+
+
+def _sam2_weights(size: str, sav: float, sav_2pt1: float) -> Iterator[tuple[str, Weight]]:
+    side = 1024 if size == "large" else 896
+    for version, folder, tag, score in (
+        ("sam2", "072824", "", sav),
+        ("sam2.1", "092824", "_2pt1", sav_2pt1),
+    ):
+        name = f"{version}_hiera_{size}"
+        yield (
+            name,
+            Weight(
+                f"sam2_{size}",
+                PERMISSIVE,
+                hub=f"facebook/{name.replace('_', '-')}",
+                url=f"{_SAM2}/{folder}/{name}.pt",
+                file=f"{name}.pt",
+                also=(f"timm/sam2_hiera_{size}.fb_r{side}{tag}",),
+                metric=f"SA-V test J&F {score}",
+            ),
+        )
+
+
+WEIGHTS: Mapping[str, Weight] = dict(
+    (
+        # Hiera (facebookresearch/hiera, README).
+        *_image_weights("tiny", 82.8),
+        *_image_weights("small", 83.8),
+        *_image_weights("base", 84.5),
+        *_image_weights("base_plus", 85.2),
+        *_image_weights("large", 86.1),
+        *_image_weights("huge", 86.9),
+        *_clip_weights("base_16x224", 84.0),
+        *_clip_weights("base_plus_16x224", 85.0),
+        *_clip_weights("large_16x224", 87.3),
+        *_clip_weights("huge_16x224", 87.8),
+        # Absolute win (timm, README, August 2024).
+        *_abswin_weights("sbb2_e200_in12k_ft_in1k", 84.912),
+        *_abswin_weights("sbb2_pd_e200_in12k_ft_in1k", 84.560),
+        *_abswin_weights("sbb2_e200_in12k", None),
+        *_abswin_weights("sbb2_pd_e200_in12k", None),
+        # SAM 2 and 2.1 (facebookresearch/sam2, README).
+        *_sam2_weights("tiny", 75.0, 76.5),
+        *_sam2_weights("small", 74.9, 76.6),
+        *_sam2_weights("base_plus", 74.7, 78.2),
+        *_sam2_weights("large", 76.0, 79.5),
+    )
+)

@@ -138,11 +138,11 @@ def padding_mask(layout: Layout, device: torch.device) -> Tensor | None:
     return ~partition(real, layout.window)
 
 
-def _cells(x: Tensor, window: Size, stride: Size) -> Tensor:
+def _cells(x: Tensor, window: Size, stride: Size, fill: float) -> Tensor:
     """`(R, N, C)` to `(R, a', sa, b', sb, C)` for a window of a x b tokens, a' x b' cells."""
     pooled = ceil_div(window, stride)
     x = x.reshape(len(x), *window, x.shape[-1])
-    x = _pad_end(x, tuple(n * s for n, s in zip(pooled, stride, strict=True)), -math.inf)
+    x = _pad_end(x, tuple(n * s for n, s in zip(pooled, stride, strict=True)), fill)
     return x.reshape(len(x), *_interleaved(pooled, stride), x.shape[-1])
 
 
@@ -162,9 +162,27 @@ def max_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = Non
     """
     if padding is not None:
         x = _mask(x, padding, -math.inf)
-    within_cell = tuple(range(2, 2 * len(window) + 1, 2))
-    x = _cells(x, window, stride).amax(within_cell).reshape(len(x), -1, x.shape[-1])
+    cells = _cells(x, window, stride, -math.inf)
+    x = cells.amax(_within_cell(window)).reshape(len(x), -1, x.shape[-1])
     return x if padding is None else x.masked_fill(x == -math.inf, 0.0)
+
+
+def mean_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = None) -> Tensor:
+    """Average inside each cell of a window; only real tokens take part.
+
+    Arguments and result are those of `max_pool`.
+    """
+    real = torch.ones_like(x[..., :1])  # (R, N, 1)
+    sums, counts = (
+        _cells(zero_padding(t, padding), window, stride, 0.0).sum(_within_cell(window))
+        for t in (x, real)
+    )
+    return (sums / counts.clamp(min=1)).reshape(len(x), -1, x.shape[-1])
+
+
+def _within_cell(window: Size) -> Size:
+    """The axes of `_cells` that lie inside a cell."""
+    return tuple(range(2, 2 * len(window) + 1, 2))
 
 
 def _mask(x: Tensor, padding: Tensor, value: float) -> Tensor:

@@ -9,9 +9,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hiera_dense.variants import Arch
+from hiera_dense.arch import Arch
 
 State = dict[str, Tensor]
+
+
+def window_aware(table: Tensor, height: int, width: int, antialias: bool) -> Tensor:
+    """A table (C, h, w) at another size: windows of 8 x 8 repeat, their means are interpolated."""
+    rows, columns = table.shape[1] // 8, table.shape[2] // 8
+    units = table.unflatten(1, (rows, 8)).unflatten(3, (columns, 8))  # (C, rows, 8, columns, 8)
+    window = units.mean((1, 3))
+    means = units.mean((2, 4)) - window.mean((1, 2))[:, None, None]
+    rest = units - window[:, None, :, None] - means[:, :, None, :, None]
+    resize = dict(mode="bicubic", antialias=antialias)
+    smooth = F.interpolate(means[None], (height, width), **resize)[0]
+    out = torch.empty(len(table), height, width, dtype=table.dtype)
+    new = (math.ceil(height / 8), math.ceil(width / 8))
+    for u in range(min(8, height)):
+        for v in range(min(8, width)):
+            plane = F.interpolate(rest[None, :, :, u, :, v], new, **resize)[0]
+            there = out[:, u::8, v::8]
+            there.copy_(plane[:, : there.shape[1], : there.shape[2]])
+            there += window[:, u, v][:, None, None]
+    return out + smooth
 
 
 def position_embedding(arch: Arch, state: State, height: int, width: int) -> Tensor:
@@ -20,8 +40,10 @@ def position_embedding(arch: Arch, state: State, height: int, width: int) -> Ten
     if arch.pos_embed.kind == "absolute":
         side = math.isqrt(table.shape[1])
         table = table.reshape(1, side, side, -1).permute(0, 3, 1, 2)
-    if table.shape[2:] != (height, width):
-        antialias = arch.pos_embed.antialias
+    antialias = arch.pos_embed.antialias
+    if table.shape[2:] != (height, width) and arch.pos_embed.kind == "absolute":
+        table = window_aware(table[0], height, width, antialias)[None]
+    elif table.shape[2:] != (height, width):
         table = F.interpolate(table, (height, width), mode="bicubic", antialias=antialias)
     if arch.pos_embed.kind == "absolute_win":
         window = state["pos_embed_window"]

@@ -5,9 +5,10 @@ import torch
 from conftest import randomize, relative_error, shallow
 from reference import stage_maps
 
+from hiera_dense.arch import Arch
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import HieraBlock
-from hiera_dense.variants import ARCHS, Arch
+from hiera_dense.variants import ARCHS
 from hiera_dense.windows import Layout, padding_mask, partition
 
 WINDOWED = dict(embed_dim=8, num_heads=1, stages=(1, 2, 2, 1), window_spec=(8, 4, 2, 1))

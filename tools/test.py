@@ -1,13 +1,17 @@
 """Evaluate a checkpoint of a detector or a segmenter."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import mmcv
+from guard import refuse_code
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from options import load_config, make_parser, start_processes
+
+from hiera_dense.formats import CheckpointError
 
 
 class SavePictures(Hook):  # type: ignore[misc]  # mmengine ships no types
@@ -55,11 +59,15 @@ def main() -> None:
     elif args.out:
         evaluators[0]["output_dir"] = args.out
     cfg.test_evaluator = evaluators
+    refuse_code()
     start_processes(cfg)
     runner = Runner.from_cfg(cfg)
     if args.show_dir:
         runner.register_hook(SavePictures(args.show_dir))
-    runner.test()
+    try:
+        runner.test()
+    except (CheckpointError, FileNotFoundError) as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

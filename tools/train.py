@@ -1,25 +1,19 @@
 """Train a detector or a segmenter from a config."""
 
 import os
+import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 from check_data import check, tell
+from guard import refuse_code
 from mmengine.config import Config
 from mmengine.runner import Runner
 from options import default_work_dir, load_config, make_parser, start_processes
-from preflight import check_channels, checkpoint_folder, last_whole_checkpoint, seed_of
+from preflight import check_channels
+from resume import resume_from
 
-
-def resume_from(checkpoint: str, cfg: Config) -> None:
-    """Let a config go on from a checkpoint; `auto`: from the last whole one, if there is any."""
-    found = last_whole_checkpoint(checkpoint_folder(cfg)) if checkpoint == "auto" else checkpoint
-    if found is None:
-        return
-    cfg.resume, cfg.load_from = True, str(found)
-    cfg.setdefault("randomness", {})
-    if cfg.randomness.get("seed") is None:
-        cfg.randomness.seed = seed_of(cfg.load_from)
+from hiera_dense.formats import CheckpointError
 
 
 def check_own_data(cfg: Config) -> None:
@@ -60,14 +54,18 @@ def main() -> None:
         if "auto_scale_lr" not in cfg:
             parser.error(f"--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size")
         cfg.auto_scale_lr.enable = True
-    if args.resume:
-        resume_from(args.resume, cfg)
-    if "own_data" in cfg and not args.skip_data_check:
-        check_own_data(cfg)
-    start_processes(cfg)
-    runner = Runner.from_cfg(cfg)
-    check_channels(runner)
-    runner.train()
+    refuse_code()
+    try:
+        if args.resume:
+            resume_from(args.resume, cfg)
+        if "own_data" in cfg and not args.skip_data_check:
+            check_own_data(cfg)
+        start_processes(cfg)
+        runner = Runner.from_cfg(cfg)
+        check_channels(runner)
+        runner.train()
+    except CheckpointError as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

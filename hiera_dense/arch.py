@@ -1,0 +1,189 @@
+"""What an architecture is: the fields of one, and which values fit each other."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+Size = tuple[int, ...]
+
+_TABLE_SIZES: Mapping[str, Size] = {
+    "absolute": (56, 56),
+    "absolute_win": (7, 7),
+    "separable": (8, 56, 56),
+}
+_RESIZES = ("window_aware", "tile", "interpolate")
+
+
+def require_known(what: str, given: Mapping[str, Any], cls: type) -> None:
+    """Compare the keys of a dict with the fields of a dataclass.
+
+    Raises:
+        ValueError: A key is no field; the message lists those that are.
+    """
+    known = [f.name for f in fields(cls)]
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"unknown {what} field {', '.join(unknown)}; known: {', '.join(known)}")
+
+
+@dataclass(frozen=True)
+class PosEmbed:
+    """The position embedding of an architecture.
+
+    Attributes:
+        kind: `absolute` (one table), `absolute_win` (a global part, and a part that repeats in
+            every mask unit) or `separable` (one table over the image, one over time).
+        size: Tokens per axis of the table, or of its global part. None: as published for most
+            weights of the kind.
+        antialias: Whether a table is low-pass filtered when it becomes smaller.
+        resize: What becomes of a table on another grid: `window_aware`, `tile` or `interpolate`
+            (`pos_embed.resize`). An `absolute_win` table has the one way that its parts say.
+        global_size: With `tile`: tokens per axis of a part that follows the image, which starts at
+            zero. None: no such part.
+    """
+
+    kind: str = "absolute"
+    size: Size | None = None
+    antialias: bool = False
+    resize: str = "window_aware"
+    global_size: Size | None = None
+
+    def __post_init__(self) -> None:
+        for name, known in (("kind", tuple(_TABLE_SIZES)), ("resize", _RESIZES)):
+            if (value := getattr(self, name)) not in known:
+                raise ValueError(f"unknown pos_embed {name} {value!r}; known: {', '.join(known)}")
+        if self.kind == "absolute_win" and self.resize != "window_aware":
+            raise ValueError(
+                f"pos_embed resize {self.resize!r} with kind 'absolute_win'; expected "
+                "'window_aware': its global part is interpolated, its window part repeats"
+            )
+        if self.global_size and (self.kind, self.resize) != ("absolute", "tile"):
+            raise ValueError(
+                f"pos_embed global_size {tuple(self.global_size)} with kind {self.kind!r} and "
+                f"resize {self.resize!r}; expected kind 'absolute' and resize 'tile'"
+            )
+
+    @property
+    def table_size(self) -> Size:
+        """Tokens per axis of the table, or of its global part."""
+        return tuple(self.size or _TABLE_SIZES[self.kind])
+
+
+@dataclass(frozen=True)
+class Arch:
+    """An architecture.
+
+    Attributes:
+        embed_dim: Channels of the first stage; every stage doubles them.
+        num_heads: Attention heads of the first stage; every stage doubles them.
+        stages: Blocks per stage.
+        window_spec: Tokens per window side, one entry per stage: an int, one int per axis, or 0 for
+            global attention. An int on a clip means (1, w, w).
+        global_att_blocks: Indices of blocks with global attention besides.
+        pos_embed: Position embedding.
+        layer_scale: Initial value of the learned factor on each branch of a block; None: none.
+        expand_proj: Whether the shortcut of a block that widens is a linear layer; if not, it is
+            the max and the mean of each pooled cell, one behind the other.
+        patch_kernel, patch_stride, patch_padding: Of the patch embedding, in pixels.
+        mask_unit: Tokens per axis of a mask unit, the smallest part of an image that can be masked.
+        q_stride: Tokens per axis that q-pooling merges into one.
+
+    Raises:
+        ValueError: Values that do not fit each other.
+    """
+
+    embed_dim: int
+    num_heads: int
+    stages: Sequence[int]
+    window_spec: Sequence[int | Sequence[int]] = (8, 4, 0, 0)
+    global_att_blocks: Sequence[int] = ()
+    pos_embed: PosEmbed = field(default_factory=PosEmbed)
+    layer_scale: float | None = None
+    expand_proj: bool = True
+    patch_kernel: Size = (7, 7)
+    patch_stride: Size = (4, 4)
+    patch_padding: Size = (3, 3)
+    mask_unit: Size = (8, 8)
+    q_stride: Size = (2, 2)
+
+    def __post_init__(self) -> None:
+        for f in fields(self):  # configs give lists where a tuple is meant
+            if isinstance(value := getattr(self, f.name), list):
+                object.__setattr__(self, f.name, tuple(value))
+        if len(self.window_spec) != len(self.stages):
+            raise ValueError(
+                f"window_spec {tuple(self.window_spec)} has {len(self.window_spec)} entries; "
+                f"expected one for each of the {len(self.stages)} stages"
+            )
+        depth = sum(self.stages)
+        if outside := [i for i in self.global_att_blocks if not 0 <= i < depth]:
+            raise ValueError(
+                f"global_att_blocks {outside} out of range; blocks are 0 to {depth - 1}"
+            )
+        self._check_windows()
+        self._check_table()
+
+    def _check_windows(self) -> None:
+        windows = self.block_windows
+        for i in self.q_pool_blocks:
+            window = windows[i]
+            if window and any(w % s for w, s in zip(window, self.q_stride, strict=True)):
+                raise ValueError(
+                    f"window {window} of block {i}, from window_spec {tuple(self.window_spec)}, is "
+                    f"pooled by {self.q_stride}; its sides must be multiples of that"
+                )
+
+    def _check_table(self) -> None:
+        size, unit = self.pos_embed.table_size, self.mask_unit
+        if len(size) != len(unit):
+            raise ValueError(
+                f"pos_embed of kind {self.pos_embed.kind!r} and size {size}, mask_unit {unit}; "
+                "expected as many axes"
+            )
+        splits = self.pos_embed.kind != "absolute_win" and self.pos_embed.resize == "window_aware"
+        if splits and any(n % u for n, u in zip(size, unit, strict=True)):
+            raise ValueError(
+                f"pos_embed size {size} with resize 'window_aware'; expected multiples of the mask "
+                f"unit {unit}, or another resize"
+            )
+
+    @property
+    def dims(self) -> Size:
+        """Channels of each stage."""
+        return tuple(self.embed_dim * 2**stage for stage in range(len(self.stages)))
+
+    @property
+    def stage_ends(self) -> Size:
+        """Index of the last block of each stage."""
+        return tuple(sum(self.stages[: stage + 1]) - 1 for stage in range(len(self.stages)))
+
+    @property
+    def block_stages(self) -> Size:
+        """The stage that each block belongs to."""
+        return tuple(stage for stage, blocks in enumerate(self.stages) for _ in range(blocks))
+
+    @property
+    def q_pool_blocks(self) -> Size:
+        """Indices of the blocks that pool: the first of every stage but the first."""
+        return tuple(end + 1 for end in self.stage_ends[:-1])
+
+    @property
+    def block_windows(self) -> tuple[Size | None, ...]:
+        """Tokens per window and axis of every block, before it pools; None for global attention.
+
+        The first block of a stage still has the window of the stage before.
+        """
+        lagged = (0, *self.block_stages[:-1])
+        return tuple(
+            None if i in self.global_att_blocks else self._window(self.window_spec[stage])
+            for i, stage in enumerate(lagged)
+        )
+
+    def _window(self, entry: int | Sequence[int]) -> Size | None:
+        if entry == 0:
+            return None
+        dims = len(self.mask_unit)
+        window = (1,) * (dims - 2) + (entry,) * 2 if isinstance(entry, int) else tuple(entry)
+        if len(window) != dims or min(window) < 1:
+            expected = f"0 (global), a positive int, or {dims} of these"
+            raise ValueError(f"window_spec entry {entry!r}; expected {expected}")
+        return window

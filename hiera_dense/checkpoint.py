@@ -1,0 +1,241 @@
+"""Loading weights: every parameter of the trunk is filled exactly once, or nothing is touched."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from timm.models import adapt_input_conv
+from torch import Tensor, nn
+
+from hiera_dense import fetch, files
+from hiera_dense import pos_embed as positions
+from hiera_dense.arch import Arch
+from hiera_dense.formats import (
+    CheckpointError,
+    Content,
+    State,
+    fitting_archs,
+    recognise,
+    state_dict_of,
+)
+from hiera_dense.variants import PERMISSIVE, WEIGHTS
+
+_PATCHES = "patch_embed.proj.weight"
+_OWN_START = "pos_embed_global"  # starts at zero, and no published file has it
+
+
+class Trunk(Protocol):
+    """What is loaded into: `hiera_dense.hiera.Hiera`."""
+
+    arch: Arch
+    in_channels: int
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Parameters by name."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was loaded; as a string, in two lines at most.
+
+    Attributes:
+        source: What the user called it.
+        content: What the file held.
+        filled: Parameters that were filled.
+        changes: What was not taken as it is, in words.
+        licence: Of the weights; None: unknown.
+    """
+
+    source: str
+    content: Content
+    filled: int
+    changes: tuple[str, ...]
+    licence: str | None
+
+    def __str__(self) -> str:
+        changes = "".join(f"; {change}" for change in self.changes)
+        return (
+            f"{self.source}: {self.content.layout}, {self.filled} parameters filled{changes}; "
+            f"left over: {self.content.left_over}\n"
+            f"licence of these weights: {self.licence or 'unknown'}"
+        )
+
+
+def load_pretrained(
+    model: nn.Module,
+    source: str | Path,
+    permissive_only: bool = False,
+    prefix: str | None = None,
+) -> Report:
+    """Fill a trunk, or a backbone around one, with pretrained weights.
+
+    The file may have any layout that `formats` knows: of facebookresearch/hiera (images, clips,
+    MAE), timm, facebookresearch/sam2, transformers, or of a training with this package. Output
+    norms of a backbone are filled too where the file has them.
+
+    Args:
+        model: A `Hiera`, or a `HieraBackbone`.
+        source: A name in `variants.WEIGHTS`, a file, a URL, or a hub id: see `fetch.understand`.
+        permissive_only: Refuse weights that are not known to allow commercial use.
+        prefix: Look only at names that start so, in a file with several trunks.
+
+    Returns:
+        What was loaded. It is logged too (logger `hiera_dense`).
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: The weights cannot be had, or are not those of this trunk: names are
+            missing, unexpected or of another shape, or values are not finite. Nothing was filled.
+    """
+    report = fill(model, source, permissive_only, prefix)
+    logging.getLogger("hiera_dense").warning("%s", report)
+    return report
+
+
+def fill(
+    model: nn.Module, source: str | Path, permissive_only: bool = False, prefix: str | None = None
+) -> Report:
+    """`load_pretrained` without logging."""
+    trunk: Any = getattr(model, "trunk", model)
+    place = fetch.understand(source)
+    if permissive_only and place.weight:
+        _require_permissive(place.said, place.weight.licence)
+    path = fetch.locate(place)
+    checkpoint, metadata = files.read(path)
+    licence = place.weight.licence if place.weight else metadata.get("licence")
+    if permissive_only:
+        _require_permissive(place.said, licence)
+    try:
+        content = recognise(state_dict_of(checkpoint), prefix)
+        state, changes = fit(content.trunk, trunk)
+    except CheckpointError as error:
+        raise CheckpointError(f"{place.said}: {error}") from None
+    norms = {} if trunk is model else _output_norms(content, model)
+    if norms:
+        changes = (*changes, f"output norms too ({len(norms)})")
+    own, trunk_own = model.state_dict(), trunk.state_dict()
+    with torch.no_grad():
+        for name, value in state.items():
+            trunk_own[name].copy_(value)
+        for name, value in norms.items():
+            own[name].copy_(value)
+    return Report(place.said, content, len(state) + len(norms), changes, licence)
+
+
+def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, ...]]:
+    """What a trunk's parameters become, given weights under our names; changes nothing.
+
+    Args:
+        weights: Tensors of a trunk, as in `formats.Content`.
+        trunk: What they are for.
+
+    Returns:
+        A value for each parameter, and in words what is not as it is in the weights.
+
+    Raises:
+        CheckpointError: They do not fit.
+    """
+    state, changes = dict(weights), []
+    own = trunk.state_dict()
+    if _OWN_START in own and _OWN_START not in state:
+        state[_OWN_START] = torch.zeros_like(own[_OWN_START])
+        changes.append(f"{_OWN_START} starts at zero")
+    given = state[_PATCHES].shape[1]
+    if given != trunk.in_channels and own[_PATCHES].ndim == state[_PATCHES].ndim:
+        state[_PATCHES] = _adapt_channels(state[_PATCHES], trunk.in_channels)
+        changes.append(f"patch embedding adapted from {given} channels to {trunk.in_channels}")
+    if trunk.arch.pos_embed.kind == "absolute_win" and "pos_embed_window" not in state:
+        state |= _absolute_win(state, trunk.arch)
+        changes.append("absolute position table read as absolute win")
+    _require_same_shapes(state, own)
+    require_finite(state)
+    return state, tuple(changes)
+
+
+def require_finite(state: Mapping[str, Tensor]) -> None:
+    """Look at every value.
+
+    Raises:
+        CheckpointError: Some are NaN or infinite; names the tensors.
+    """
+    # The extremes, since they are found in one pass and keep a NaN.
+    bad = [n for n, value in state.items() if not torch.stack(value.aminmax()).isfinite().all()]
+    if bad:
+        raise CheckpointError(f"NaN or infinity in {_some(bad)}; expected finite weights")
+
+
+def _require_permissive(said: str, licence: str | None) -> None:
+    if licence == PERMISSIVE:
+        return
+    names = ", ".join(name for name, weight in WEIGHTS.items() if weight.licence == PERMISSIVE)
+    raise CheckpointError(
+        f"{said}: licence {licence or 'unknown'}, and permissive_only is set; expected one of "
+        f"{names}, or a file that says licence {PERMISSIVE} in its metadata "
+        "(tools/convert_checkpoint.py --licence)"
+    )
+
+
+def _adapt_channels(weight: Tensor, in_channels: int) -> Tensor:
+    """timm's rule: sum for one channel, else repeat the three and scale; clips frame by frame."""
+    if weight.shape[1] != 3:
+        raise CheckpointError(
+            f"patch embedding for {weight.shape[1]} channels, in_channels is {in_channels}; "
+            "expected as many, or weights for 3 channels, which can be adapted"
+        )
+    flat = weight.flatten(2).unsqueeze(2)  # (C, 3, 1, pixels)
+    adapted: Tensor = adapt_input_conv(in_channels, flat)
+    return adapted.reshape(len(weight), in_channels, *weight.shape[2:])
+
+
+def _absolute_win(state: Mapping[str, Tensor], arch: Arch) -> State:
+    """The two parts of an absolute table that is a square of whole mask units."""
+    table = state.get("pos_embed")
+    side = round(table.shape[1] ** 0.5) if table is not None and table.ndim == 3 else 0
+    if table is None or side * side != table.shape[1] or any(side % u for u in arch.mask_unit):
+        return {}
+    units = side // arch.mask_unit[0], side // arch.mask_unit[1]
+    square = table.reshape(1, side, side, -1)
+    whole, window = positions.as_absolute_win(square, arch.mask_unit)
+    # The global part is as large as the trunk's; that of the table is one value per mask unit.
+    size = arch.pos_embed.table_size
+    if size != units:
+        whole = positions.interpolate(whole.movedim(1, -1), size).movedim(-1, 1)
+    return {"pos_embed": whole, "pos_embed_window": window}
+
+
+def _require_same_shapes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    shared = [name for name in own if name in state]
+    problems = {
+        "missing": [name for name in own if name not in state],
+        "unexpected": [name for name in state if name not in own],
+        "of another shape": [
+            f"{name} {tuple(state[name].shape)}, expected {tuple(own[name].shape)}"
+            for name in shared
+            if state[name].shape != own[name].shape
+        ],
+    }
+    if not any(problems.values()):
+        return
+    lines = [f"{what}: {_some(names)}" for what, names in problems.items() if names]
+    archs = fitting_archs(dict(state))
+    hint = f"these weights fit arch {' or '.join(map(repr, archs))}" if archs else ""
+    raise CheckpointError(
+        "not the weights of this trunk; " + "; ".join(lines) + (f"; {hint}" if hint else "")
+    )
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
+
+
+def _output_norms(content: Content, backbone: nn.Module) -> State:
+    """The output norms of a backbone, where the file has all of them in the same shapes."""
+    start = content.prefix.removesuffix("trunk.")
+    own = {n: t for n, t in backbone.state_dict().items() if not n.startswith("trunk.")}
+    found = {name: content.beside.get(f"{start}{name}") for name in own}
+    fits = all(t is not None and t.shape == own[name].shape for name, t in found.items())
+    return {name: t for name, t in found.items() if t is not None} if fits else {}

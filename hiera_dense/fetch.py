@@ -1,0 +1,166 @@
+"""From what a user calls a checkpoint to a file on this machine.
+
+Downloads go through torch.hub and huggingface_hub, into their caches.
+"""
+
+import difflib
+import re
+import urllib.request
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from filelock import FileLock
+from huggingface_hub import hf_hub_download
+
+from hiera_dense.formats import CheckpointError
+from hiera_dense.variants import WEIGHTS, Weight
+
+_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+_HUB_PREFIX = "hf-hub:"
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+class Source(NamedTuple):
+    """What a user called a checkpoint, understood.
+
+    Attributes:
+        said: What the user said.
+        path: A file on this machine.
+        url: A file elsewhere.
+        hub: A repository on the Hugging Face hub and the name of a file in it.
+        name: Where the weights stand in `variants.WEIGHTS`: their name there.
+    """
+
+    said: str
+    path: Path | None = None
+    url: str | None = None
+    hub: tuple[str, str] | None = None
+    name: str | None = None
+
+    @property
+    def weight(self) -> Weight | None:
+        """What is known about the weights."""
+        return WEIGHTS[self.name] if self.name else None
+
+
+def understand(source: str | Path) -> Source:
+    """Tell what a source is; touches no network.
+
+    Args:
+        source: A name in `variants.WEIGHTS`, a file (.pth, .pt, .safetensors, ...), a URL, or a
+            repository of the Hugging Face hub: `ORG/NAME`, or `hf-hub:ORG/NAME/FILE` for another
+            file in it than `model.safetensors`.
+
+    Raises:
+        FileNotFoundError: It looks like a file that is not there.
+        CheckpointError: It is none of these.
+    """
+    said = str(source)
+    if said in WEIGHTS:
+        return _published(said, said)
+    if said.startswith(("http://", "https://")):
+        of_table = [name for name, weight in WEIGHTS.items() if weight.url == said]
+        return Source(said, url=said, name=of_table[0] if of_table else None)
+    path = Path(said).expanduser()
+    if path.is_file():
+        return Source(said, path=path)
+    if not said.startswith(_HUB_PREFIX) and (isinstance(source, Path) or path.suffix in _SUFFIXES):
+        raise FileNotFoundError(f"{said}: no such file")
+    if said.startswith(_HUB_PREFIX) or _HUB_ID.fullmatch(said):
+        return _on_hub(said)
+    close = difflib.get_close_matches(said, WEIGHTS, n=3, cutoff=0.5)
+    hint = f"; did you mean {', '.join(close)}?" if close else ""
+    raise CheckpointError(
+        f"{said!r} is neither a file, a URL, a hub id (ORG/NAME) nor a name of published weights"
+        f"{hint} (`python tools/archs.py --weights` lists these)"
+    )
+
+
+def locate(source: Source) -> Path:
+    """The file of a source, downloaded where it has to be.
+
+    Raises:
+        CheckpointError: It cannot be downloaded; the message says where to put it.
+    """
+    if source.path:
+        return source.path
+    if source.hub:
+        return _from_hub(*source.hub)
+    assert source.url
+    return download(source.url, Path(torch.hub.get_dir()) / "checkpoints")
+
+
+def download(url: str, folder: Path) -> Path:
+    """Download a file once; a part of it is never taken for the whole.
+
+    Args:
+        url: Where from. A hash in the name (`NAME-0123abcd.pth`, PyTorch's convention) is checked,
+            and the length that the server tells.
+        folder: Where to.
+
+    Raises:
+        CheckpointError: It cannot be had, or is not what it should be.
+    """
+    path = folder / url.split("?")[0].rsplit("/", 1)[-1]
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{path}.lock"):  # the processes of one training want the same file
+        if not path.is_file():
+            try:
+                _fill(path, url)
+            except (OSError, RuntimeError) as error:  # RuntimeError: a hash that does not fit
+                raise CheckpointError(
+                    f"cannot download {url}: {error}. Download it elsewhere, and put it at {path} "
+                    "or give the path of the file in place of its name"
+                ) from None
+    return path
+
+
+def _fill(path: Path, url: str) -> None:
+    part = path.with_name(f"{path.name}.part")
+    told = re.search(r"-([0-9a-f]{8,})\.", path.name)
+    request = urllib.request.Request(url, method="HEAD")
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        expected = int(answer.headers.get("Content-Length", -1))
+    try:
+        torch.hub.download_url_to_file(url, str(part), told[1] if told else None)
+        if expected not in (-1, received := part.stat().st_size):
+            raise OSError(f"{received} of {expected} bytes arrived")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _published(said: str, name: str) -> Source:
+    weight = WEIGHTS[name]
+    if weight.hub:
+        return Source(said, hub=(weight.hub, weight.file), name=name)
+    return Source(said, url=weight.url, name=name)
+
+
+def _on_hub(said: str) -> Source:
+    parts = said.removeprefix(_HUB_PREFIX).split("/", 2)
+    repository, file = "/".join(parts[:2]), "/".join(parts[2:])
+    if len(parts) < 2:
+        raise CheckpointError(
+            f"{said}: expected {_HUB_PREFIX}ORG/NAME or {_HUB_PREFIX}ORG/NAME/FILE"
+        )
+    for known, weight in WEIGHTS.items():
+        if repository == weight.hub and not file:
+            return _published(said, known)
+        if repository in (weight.hub, *weight.also):
+            return Source(said, hub=(repository, file or "model.safetensors"), name=known)
+    return Source(said, hub=(repository, file or "model.safetensors"))
+
+
+def _from_hub(repository: str, file: str) -> Path:
+    try:
+        return Path(hf_hub_download(repository, file))
+    except OSError as error:  # huggingface_hub's errors are all of this kind
+        url = f"https://huggingface.co/{repository}/resolve/main/{file}"
+        others = [w.url for w in WEIGHTS.values() if w.hub == repository and w.url]
+        places = " or ".join([url, *others])
+        raise CheckpointError(
+            f"cannot download {file} of {repository}: {str(error).splitlines()[0]} Download "
+            f"{places} elsewhere, and give the path of the file in place of its name"
+        ) from None

@@ -1,0 +1,271 @@
+"""Layouts of Hiera weights: whose names a state dict uses, and the way to ours and back.
+
+Pure functions from dict to dict. Our names are those of facebookresearch/hiera and, for the window
+part of absolute win, of facebookresearch/sam2, so most of it is renaming a few.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from torch import Tensor
+
+from hiera_dense.arch import Arch
+from hiera_dense.variants import ARCHS
+
+State = dict[str, Tensor]
+
+_OURS = "patch_embed.proj.weight"
+_TRANSFORMERS = "embeddings.patch_embeddings.projection.weight"
+# What stands beside a trunk without a prefix: classifiers, MAE decoders, norms of feature maps.
+_HEADS = re.compile(
+    r"(norm|head|encoder_norm|mask_token|decoder\w*|multi_scale_fusion_heads|multiscale_fusion|"
+    r"pooler|classifier|hidden_states_norms)(\.|$)"
+)
+_LAYER = re.compile(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.(.+)")
+_LAYER_NAMES = {"layernorm_before": "norm1", "layernorm_after": "norm2"}
+_EMBEDDING_NAMES = {
+    "embeddings.position_embeddings": "pos_embed",
+    "embeddings.patch_embeddings.projection.weight": "patch_embed.proj.weight",
+    "embeddings.patch_embeddings.projection.bias": "patch_embed.proj.bias",
+}
+
+
+class CheckpointError(ValueError):
+    """A file or state dict that cannot be used as weights; says what was expected."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a state dict holds.
+
+    Attributes:
+        layout: Whose names it uses, in words.
+        prefix: What stands before the names of the trunk.
+        trunk: Tensors of the trunk, under our names.
+        beside: Everything else, under its own names.
+    """
+
+    layout: str
+    prefix: str
+    trunk: State
+    beside: State
+
+    @property
+    def left_over(self) -> str:
+        """What stands beside the trunk, by first name, with the number of tensors."""
+        groups = Counter(name.split(".")[0] for name in self.beside)
+        return ", ".join(f"{group} ({count})" for group, count in groups.items()) or "nothing"
+
+
+def state_dict_of(checkpoint: Mapping[str, Any]) -> State:
+    """The tensors of a checkpoint, by name.
+
+    Args:
+        checkpoint: A state dict, or one inside of `model_state` (facebookresearch/hiera), `model`
+            (facebookresearch/sam2) or `state_dict` (mmengine).
+
+    Raises:
+        CheckpointError: There is no state dict in it.
+    """
+    for key in ("model_state", "state_dict", "model"):
+        if isinstance(inner := checkpoint.get(key), Mapping):
+            checkpoint = inner
+            break
+    state = {str(name): value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+    if not state:
+        found = ", ".join(str(key) for key in list(checkpoint)[:5]) or "nothing"
+        raise CheckpointError(f"no weights in it, but {found}; expected tensors by their names")
+    return state
+
+
+def recognise(state: State, prefix: str | None = None) -> Content:
+    """Find the trunk in a state dict.
+
+    Args:
+        state: Tensors by name.
+        prefix: Look only at names that start so; None: at all.
+
+    Raises:
+        CheckpointError: There is no Hiera trunk in it, or more than one.
+    """
+    found = {
+        name.removesuffix(marker): marker
+        for name in state
+        for marker in (_OURS, _TRANSFORMERS)
+        if name.endswith(marker) and name.startswith(prefix or "")
+    }
+    if len(found) != 1:
+        raise CheckpointError(_no_single_trunk(state, found, prefix))
+    (start, marker), *_ = found.items()
+    inside = {name.removeprefix(start): name for name in state if name.startswith(start)}
+    trunk_names = [name for name in inside if not _HEADS.match(name)]
+    rename = _from_transformers(trunk_names) if marker == _TRANSFORMERS else _from_others
+    trunk = {rename(name): state[inside[name]] for name in trunk_names}
+    used = {inside[name] for name in trunk_names}
+    beside = {name: value for name, value in state.items() if name not in used}
+    return Content(_layout(start, marker, trunk_names, beside), start, trunk, beside)
+
+
+def _no_single_trunk(state: State, prefixes: Iterable[str], prefix: str | None) -> str:
+    if starts := sorted(prefixes):
+        return f"several trunks in it, under {', '.join(map(repr, starts))}; expected a prefix"
+    names = ", ".join(list(state)[:4])
+    where = f" under the prefix {prefix!r}" if prefix else ""
+    return (
+        f"no Hiera trunk in it{where}: no name ends with {_OURS} (Hiera, timm, SAM 2) or with "
+        f"{_TRANSFORMERS} (transformers); it has {names}, ..."
+    )
+
+
+def _from_others(name: str) -> str:
+    if name == "pos_embed_win":  # timm
+        return "pos_embed_window"
+    if name == "pos_embed_abs":  # older files of timm
+        return "pos_embed"
+    return name.replace(".mlp.layers.0.", ".mlp.fc1.").replace(".mlp.layers.1.", ".mlp.fc2.")
+
+
+def _from_transformers(names: Iterable[str]) -> Callable[[str], str]:
+    places = {(int(m[1]), int(m[2])) for name in names if (m := _LAYER.match(name))}
+    blocks = {place: index for index, place in enumerate(sorted(places))}
+
+    def rename(name: str) -> str:
+        if not (match := _LAYER.match(name)):
+            return _EMBEDDING_NAMES.get(name, name)
+        part, _, rest = match[3].partition(".")
+        return (
+            f"blocks.{blocks[int(match[1]), int(match[2])]}.{_LAYER_NAMES.get(part, part)}.{rest}"
+        )
+
+    return rename
+
+
+def _layout(prefix: str, marker: str, names: Iterable[str], beside: Iterable[str]) -> str:
+    names, heads = set(names), {name.split(".")[0] for name in beside}
+    if marker == _TRANSFORMERS:
+        kinds = {"decoder": " MAE", "classifier": " classifier"}
+        return "transformers Hiera" + next((k for h, k in kinds.items() if h in heads), "")
+    if "trunk." in prefix and not prefix.startswith("image_encoder."):
+        whole = bool(heads - {"backbone"} - {f"norm{i}" for i in range(4)})
+        return "hiera_dense detector or segmenter" if whole else "hiera_dense backbone"
+    if any(".mlp.layers." in name for name in names):
+        return "SAM 2"
+    if "pos_embed_win" in names:
+        return "timm Hiera, absolute win"
+    if any(name.startswith(("head.fc", "head.norm")) for name in beside):
+        return "timm HieraDet" if "pos_embed_window" in names else "timm Hiera"
+    form = "clips" if "pos_embed_spatial" in names else "images"
+    if "decoder_pos_embed" in heads:
+        return f"FAIR MAE, {form}"
+    return f"FAIR classifier, {form}" if "head" in heads else "Hiera trunk"
+
+
+def stages_of(trunk: State) -> tuple[int, ...]:
+    """Blocks per stage, from the widths of the blocks."""
+    norms = {int(n.split(".")[1]): t for n, t in trunk.items() if n.endswith(".norm2.weight")}
+    widths = [len(norms[i]) for i in sorted(norms)]
+    return tuple(len(list(group)) for _, group in groupby(widths))
+
+
+def table_of(trunk: State) -> str:
+    """Which position table a trunk has, in words."""
+    if "pos_embed_spatial" in trunk:
+        shapes = (trunk[f"pos_embed_{axis}"].shape[1] for axis in ("temporal", "spatial"))
+        return "separable, {} x {} tokens".format(*shapes)
+    if (table := trunk.get("pos_embed")) is None:
+        return "none"
+    if "pos_embed_window" in trunk:
+        sides = (table.shape[2:], trunk["pos_embed_window"].shape[2:])
+        return "absolute_win, {}".format(" and ".join(" x ".join(map(str, s)) for s in sides))
+    return f"absolute, {table.shape[1]} tokens"
+
+
+def fitting_archs(trunk: State) -> list[str]:
+    """The names in `ARCHS` whose weights have the shapes of these."""
+    return [name for name, arch in ARCHS.items() if _traits(trunk) == _traits_of_arch(arch)]
+
+
+def _traits(trunk: State) -> tuple[Any, ...]:
+    patch = trunk[_OURS]
+    return (
+        len(patch),
+        tuple(patch.shape[2:]),
+        stages_of(trunk),
+        table_of(trunk),
+        "blocks.0.ls1.gamma" in trunk,
+        any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in trunk),
+    )
+
+
+def _traits_of_arch(arch: Arch) -> tuple[Any, ...]:
+    size, unit = arch.pos_embed.table_size, arch.mask_unit
+    table = {
+        "absolute": f"absolute, {size[0] * size[1]} tokens",
+        "absolute_win": f"absolute_win, {size[0]} x {size[1]} and {unit[0]} x {unit[1]}",
+        "separable": f"separable, {size[0]} x {size[-1] * size[-2]} tokens",
+    }[arch.pos_embed.kind]
+    scaled = arch.layer_scale is not None
+    return (arch.embed_dim, arch.patch_kernel, arch.stages, table, scaled, arch.expand_proj)
+
+
+def _to_fair(trunk: State) -> State:
+    if "pos_embed_window" in trunk:
+        raise CheckpointError(
+            "Hiera's own layout has no window part of the position embedding (pos_embed_window); "
+            "expected an absolute or separable table, or another layout"
+        )
+    return trunk
+
+
+def _to_timm(trunk: State) -> State:
+    # timm has two classes for absolute win: HieraDet, with our names, is the one of SAM 2.
+    if any(name.startswith("sam2") for name in fitting_archs(trunk)):
+        return trunk
+    return {"pos_embed_win" if n == "pos_embed_window" else n: t for n, t in trunk.items()}
+
+
+def _to_sam2(trunk: State) -> State:
+    if "pos_embed_window" not in trunk:
+        raise CheckpointError(
+            "SAM 2's layout has absolute-win position embeddings alone; expected pos_embed_window"
+        )
+    renamed = {
+        n.replace(".mlp.fc1.", ".mlp.layers.0.").replace(".mlp.fc2.", ".mlp.layers.1."): tensor
+        for n, tensor in trunk.items()
+    }
+    return {f"image_encoder.trunk.{name}": tensor for name, tensor in renamed.items()}
+
+
+def _to_transformers(trunk: State) -> State:
+    unknown = [name for name in trunk if "ls1." in name or name.startswith("pos_embed_")]
+    if unknown:
+        raise CheckpointError(f"transformers' Hiera has no {', '.join(unknown[:3])}")
+    places = [(s, i) for s, depth in enumerate(stages_of(trunk)) for i in range(depth)]
+    embeddings = {ours: theirs for theirs, ours in _EMBEDDING_NAMES.items()}
+    parts = {ours: theirs for theirs, ours in _LAYER_NAMES.items()}
+
+    def rename(name: str) -> str:
+        if name in embeddings:
+            return embeddings[name]
+        _, block, part, rest = name.split(".", 3)
+        stage, layer = places[int(block)]
+        return f"encoder.stages.{stage}.layers.{layer}.{parts.get(part, part)}.{rest}"
+
+    return {rename(name): tensor for name, tensor in trunk.items()}
+
+
+LAYOUTS: Mapping[str, Callable[[State], State]] = {
+    "hiera_dense": dict,
+    "fair": _to_fair,
+    "timm": _to_timm,
+    "sam2": _to_sam2,
+    "transformers": _to_transformers,
+}
+"""From the tensors of a trunk, under our names, to those of another layout."""
+
+WRAPPERS: Mapping[str, str] = {"fair": "model_state", "sam2": "model"}
+"""The key that a layout has its tensors in, in files of `torch.save`."""

@@ -1,0 +1,104 @@
+"""Convert Hiera weights of any layout to ours, or ours to another; --info tells what a file is.
+
+Only the trunk is converted: classifiers, decoders, necks and heads are left behind.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from hiera_dense import fetch, files
+from hiera_dense.checkpoint import fit, require_finite
+from hiera_dense.formats import (
+    LAYOUTS,
+    WRAPPERS,
+    CheckpointError,
+    Content,
+    fitting_archs,
+    recognise,
+    stages_of,
+    state_dict_of,
+    table_of,
+)
+from hiera_dense.hiera import Hiera
+
+_SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+def describe(said: str, content: Content, metadata: dict[str, str]) -> str:
+    """What a file is, a line for each fact."""
+    trunk = content.trunk
+    patches = trunk["patch_embed.proj.weight"]
+    values = sum(tensor.numel() for tensor in trunk.values())
+    try:
+        require_finite(trunk)
+        finite = "all values finite"
+    except CheckpointError as error:
+        finite = str(error)
+    facts = {
+        "layout": content.layout + (f", under {content.prefix!r}" if content.prefix else ""),
+        "arch": " or ".join(fitting_archs(trunk)) or "none of the known ones",
+        "width, blocks": f"{len(patches)}, {list(stages_of(trunk))}",
+        "patches": f"{patches.shape[1]} channels, {' x '.join(map(str, patches.shape[2:]))}",
+        "positions": table_of(trunk),
+        "trunk": f"{values / 1e6:.1f} M values in {len(trunk)} tensors, {patches.dtype}; {finite}",
+        "left over": content.left_over,
+        **{f"says {key}": value for key, value in metadata.items()},
+    }
+    return "\n".join([said, *(f"  {key:<14} {value}" for key, value in facts.items())])
+
+
+def check(content: Content) -> str:
+    """Compare with the arch that fits, and name it.
+
+    Raises:
+        CheckpointError: Names are missing or unexpected, or values are not finite.
+    """
+    require_finite(content.trunk)
+    archs = fitting_archs(content.trunk)
+    if archs:
+        channels = content.trunk["patch_embed.proj.weight"].shape[1]
+        with torch.device("meta"):
+            trunk = Hiera(archs[0], in_channels=channels)
+        fit(content.trunk, trunk)
+    return " or ".join(archs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("source", help="a file, a URL, a hub id, or a name of published weights")
+    parser.add_argument("destination", nargs="?", type=Path, help="FILE.safetensors or FILE.pth")
+    parser.add_argument(
+        "--info", action="store_true", help="tell what the source is, write nothing"
+    )
+    parser.add_argument("--to", choices=LAYOUTS, default="hiera_dense", help="layout to write")
+    parser.add_argument("--prefix", help="look only at names that start so")
+    parser.add_argument("--licence", help="of the weights, for the metadata of safetensors")
+    args = parser.parse_args()
+    if args.info == bool(args.destination):
+        parser.error("expected either a destination or --info")
+    destination = args.destination
+    if destination and (destination.suffix not in _SUFFIXES or destination.exists()):
+        problem = "exists" if destination.exists() else f"expected {', '.join(_SUFFIXES)}"
+        parser.error(f"{destination}: {problem}")
+    try:
+        place = fetch.understand(args.source)
+        checkpoint, metadata = files.read(fetch.locate(place))
+        content = recognise(state_dict_of(checkpoint), args.prefix)
+        if args.info:
+            print(describe(args.source, content, metadata))
+            return
+        arch = check(content)
+        tensors = LAYOUTS[args.to](content.trunk)
+    except (CheckpointError, FileNotFoundError) as error:
+        sys.exit(str(error))
+    licence = args.licence or (place.weight.licence if place.weight else metadata.get("licence"))
+    notes = dict(source=args.source, licence=licence, arch=arch, layout=args.to)
+    files.write(destination, tensors, {k: v for k, v in notes.items() if v}, WRAPPERS.get(args.to))
+    print(f"{destination}: {len(tensors)} tensors; left behind: {content.left_over}")
+
+
+if __name__ == "__main__":
+    main()
