@@ -53,14 +53,15 @@ def position_embedding(arch: Arch, state: State, height: int, width: int) -> Ten
     return table.permute(0, 2, 3, 1)
 
 
-def pool_cells(x: Tensor, height: int, width: int) -> Tensor:
-    """2 x 2 max pooling of the first `height` x `width` tokens of (H, W, C) alone."""
+def pool_cells(x: Tensor, height: int, width: int, mean: bool = False) -> Tensor:
+    """2 x 2 pooling, max or mean, of the first `height` x `width` tokens of (H, W, C) alone."""
     out_h, out_w = (height + 1) // 2, (width + 1) // 2
     out = x.new_empty(out_h, out_w, x.shape[2])
     for i in range(out_h):
         for j in range(out_w):
             cell = x[2 * i : min(2 * i + 2, height), 2 * j : min(2 * j + 2, width)]
-            out[i, j] = cell.flatten(0, 1).max(0).values
+            tokens = cell.flatten(0, 1)
+            out[i, j] = tokens.mean(0) if mean else tokens.max(0).values
     return out
 
 
@@ -91,6 +92,8 @@ def block(x: Tensor, side: tuple[int, int], heads: int, pool: bool, state: State
     if "proj.weight" in state:
         x = linear(y, state, "proj")
         x = pool_cells(x, height, width) if pool else x
+    elif pool:
+        x = torch.cat([pool_cells(x, height, width, mean) for mean in (False, True)], dim=-1)
     attended = torch.zeros_like(x)
     step_h, step_w = side[0] or height, side[1] or width
     factor = 2 if pool else 1
@@ -102,9 +105,9 @@ def block(x: Tensor, side: tuple[int, int], heads: int, pool: bool, state: State
             out = attend(window, real, heads, pool, state)
             i, j = top // factor, left // factor
             attended[i : i + out.shape[0], j : j + out.shape[1]] = out
-    x = x + attended
+    x = x + attended * state.get("ls1.gamma", 1.0)
     hidden = F.gelu(linear(norm(x, state, "norm2"), state, "mlp.fc1"))
-    return x + linear(hidden, state, "mlp.fc2")
+    return x + linear(hidden, state, "mlp.fc2") * state.get("ls2.gamma", 1.0)
 
 
 def stage_maps(arch: Arch, state: State, images: Tensor) -> list[Tensor]:

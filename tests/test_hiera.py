@@ -22,9 +22,11 @@ SPECS = {
 }
 
 
-def tiny(window_spec: tuple, global_att_blocks: tuple = (), **kwargs: object) -> Hiera:
+def tiny(
+    window_spec: tuple, global_att_blocks: tuple = (), extras: dict | None = None, **kwargs: object
+) -> Hiera:
     trunk = Hiera(
-        dict(embed_dim=8, num_heads=1, stages=(1, 2, 2, 2)),
+        dict(embed_dim=8, num_heads=1, stages=(1, 2, 2, 2)) | (extras or {}),
         window_spec=window_spec,
         global_att_blocks=global_att_blocks,
         **kwargs,
@@ -47,9 +49,24 @@ def test_any_size_equals_the_plain_reference(spec: str, kind: str, size: tuple[i
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_gradients_are_finite_at_any_size(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("spec", SPECS)
+@torch.no_grad()
+def test_layer_scale_and_pooled_shortcuts_equal_the_plain_reference(
+    spec: str, size: tuple[int, int]
+) -> None:
+    trunk = tiny(*SPECS[spec], extras=dict(layer_scale=0.1, expand_proj=False))
+    images = torch.randn(2, 3, *size, dtype=torch.float64)
+    ours = trunk(images, return_intermediates=True)[1]
+    expected = stage_maps(trunk.arch, trunk.state_dict(), images)
+    errors = [relative_error(a, b) for a, b in zip(ours, expected, strict=True)]
+    assert max(errors) < 1e-9, errors
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("extras", [{}, dict(layer_scale=0.1, expand_proj=False)])
+def test_gradients_are_finite_at_any_size(size: tuple[int, int], extras: dict) -> None:
     for spec in SPECS.values():
-        trunk = tiny(*spec)
+        trunk = tiny(*spec, extras=extras)
         trunk(torch.randn(1, 3, *size, dtype=torch.float64)).sum().backward()
         assert all(p.grad.isfinite().all() for p in trunk.parameters())
 

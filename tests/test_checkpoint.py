@@ -1,0 +1,345 @@
+"""Loading weights: strict, safe, and all or nothing."""
+
+import logging
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import randomize, relative_error
+from mmengine.logging import HistoryBuffer
+from mmengine.model import BaseModule
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from hiera_dense import fetch, files
+from hiera_dense.backbone import HieraBackbone
+from hiera_dense.checkpoint import load_pretrained
+from hiera_dense.formats import CheckpointError
+from hiera_dense.hiera import Hiera
+from hiera_dense.variants import NON_COMMERCIAL, PERMISSIVE, WEIGHTS
+
+SMALL = dict(embed_dim=8, num_heads=1, stages=(1, 1, 1, 1))
+State = dict[str, Tensor]
+
+
+@pytest.fixture
+def weights() -> State:
+    trunk = Hiera(SMALL)
+    randomize(trunk)
+    return trunk.state_dict()
+
+
+def saved(content: Any, to: Path, name: str = "weights.pth") -> Path:
+    torch.save(content, to / name)
+    return to / name
+
+
+def assert_filled(model: nn.Module, expected: State) -> None:
+    state = model.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in expected.items())
+
+
+def drop(state: State) -> None:
+    del state["blocks.2.norm1.bias"]
+
+
+def rename(state: State) -> None:
+    state["blocks.2.norm_1.bias"] = state.pop("blocks.2.norm1.bias")
+
+
+def reshape(state: State) -> None:
+    state["blocks.2.norm1.bias"] = torch.zeros(5)
+
+
+def add(state: State) -> None:
+    state["blocks.4.norm1.bias"] = torch.zeros(64)
+
+
+def another_table(state: State) -> None:
+    state["pos_embed"] = torch.zeros(1, 32 * 32, 8)
+
+
+def nan(state: State) -> None:
+    state["blocks.3.mlp.fc1.weight"][3, 2] = float("nan")
+
+
+def infinite(state: State) -> None:
+    state["patch_embed.proj.weight"][3, 2] = -float("inf")
+
+
+BROKEN: dict[str, tuple[Callable[[State], None], str]] = {
+    "missing": (drop, "not the weights of this trunk; missing: blocks.2.norm1.bias$"),
+    "renamed": (rename, "missing: blocks.2.norm1.bias; unexpected: blocks.2.norm_1.bias"),
+    "reshaped": (reshape, r"another shape: blocks.2.norm1.bias \(5,\), expected \(16,\)"),
+    "too many": (add, "unexpected: blocks.4.norm1.bias"),
+    "another table": (another_table, r"pos_embed \(1, 1024, 8\), expected \(1, 3136, 8\)"),
+    "NaN": (nan, "NaN or infinity in blocks.3.mlp.fc1.weight; expected finite"),
+    "infinity": (infinite, "NaN or infinity in patch_embed.proj.weight; expected finite"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_weights_that_do_not_fit_are_named_and_touch_nothing(
+    what: str, weights: State, tmp_path: Path
+) -> None:
+    change, message = BROKEN[what]
+    change(weights)
+    path = saved(weights, tmp_path)
+    backbone = HieraBackbone(SMALL)
+    before = {name: tensor.clone() for name, tensor in backbone.state_dict().items()}
+    with pytest.raises(CheckpointError, match=message):
+        load_pretrained(backbone, path)
+    assert_filled(backbone, before)
+
+
+def test_weights_of_another_arch_say_which(tmp_path: Path) -> None:
+    path = saved(Hiera("tiny").state_dict(), tmp_path)
+    with pytest.raises(CheckpointError, match="these weights fit arch 'tiny'"):
+        load_pretrained(Hiera("small"), path)
+    with pytest.raises(CheckpointError, match=r"missing: pos_embed_spatial.* fit arch 'tiny'"):
+        load_pretrained(Hiera("base_16x224"), path)
+
+
+@pytest.mark.parametrize("suffix", ["pth", "pt", "safetensors"])
+def test_what_is_loaded_is_told_in_two_lines(
+    suffix: str, weights: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / f"weights.{suffix}"
+    content = weights | {"head.fc.weight": torch.zeros(2, 64), "head.fc.bias": torch.zeros(2)}
+    save_file(content, path) if suffix == "safetensors" else torch.save(content, path)
+    trunk = Hiera(SMALL)
+    with caplog.at_level(logging.WARNING, "hiera_dense"):
+        report = load_pretrained(trunk, path)
+    assert_filled(trunk, weights)
+    assert [record.message for record in caplog.records] == [str(report)]
+    assert str(report).splitlines() == [
+        f"{path}: timm Hiera, {len(weights)} parameters filled; left over: head (2)",
+        "licence of these weights: unknown",
+    ]
+
+
+@pytest.mark.parametrize("wrapped", [True, False])
+def test_a_checkpoint_of_a_training_fills_backbone_and_output_norms(
+    wrapped: bool, tmp_path: Path
+) -> None:
+    trained = HieraBackbone(SMALL)
+    randomize(trained)
+    state = {f"backbone.{name}": tensor for name, tensor in trained.state_dict().items()}
+    state["neck.convs.0.weight"] = torch.zeros(3)
+    history = HistoryBuffer([1.0, 2.0], [1, 1])
+    content = dict(meta=dict(iter=3), state_dict=state, message_hub=dict(loss=history))
+    path = saved(content if wrapped else trained.state_dict(), tmp_path)
+    backbone = HieraBackbone(SMALL)
+    report = load_pretrained(backbone, path)
+    assert_filled(backbone, trained.state_dict())
+    assert "output norms too (8)" in str(report)
+    trunk = Hiera(SMALL)
+    load_pretrained(trunk, path)
+    assert_filled(trunk, trained.trunk.state_dict())
+
+
+def test_output_norms_of_other_stages_are_left(tmp_path: Path) -> None:
+    trained = HieraBackbone(SMALL)
+    randomize(trained)
+    path = saved(trained.state_dict(), tmp_path)
+    fewer = HieraBackbone(SMALL, out_indices=(2, 3))
+    load_pretrained(fewer, path)
+    assert torch.equal(fewer.norm2.weight, trained.norm2.weight)
+    plain = HieraBackbone(SMALL, out_norm=False)
+    assert "output norms" not in str(load_pretrained(plain, path))
+
+
+@torch.no_grad()
+def test_other_channels_adapt_the_patch_embedding(weights: State, tmp_path: Path) -> None:
+    path = saved(weights, tmp_path)
+    trunk, grey, five = (Hiera(SMALL, in_channels=n).eval() for n in (3, 1, 5))
+    load_pretrained(trunk, path)
+    assert "adapted from 3 channels to 1" in str(load_pretrained(grey, path))
+    assert "adapted from 3 channels to 5" in str(load_pretrained(five, path))
+    image = torch.randn(1, 1, 64, 64)
+    assert relative_error(grey(image), trunk(image.expand(1, 3, 64, 64))) < 1e-5
+    three = weights["patch_embed.proj.weight"]
+    expected = torch.cat([three, three[:, :2]], dim=1) * 3 / 5
+    assert relative_error(five.patch_embed.proj.weight, expected) < 1e-6
+    path = saved(five.state_dict(), tmp_path)
+    with pytest.raises(CheckpointError, match="for 5 channels, in_channels is 1; expected as many"):
+        load_pretrained(grey, path)
+    load_pretrained(Hiera(SMALL, in_channels=5), path)
+
+
+def test_an_absolute_table_fills_absolute_win(weights: State, tmp_path: Path) -> None:
+    path = saved(weights, tmp_path)
+    table = weights["pos_embed"].reshape(7, 8, 7, 8, 8)  # rows, u, columns, v, channels
+    trunk = Hiera(SMALL, pos_embed=dict(kind="absolute_win"))
+    assert "absolute position table read as absolute win" in str(load_pretrained(trunk, path))
+    window = table.mean((0, 2))
+    means = table.mean((1, 3)) - window.mean((0, 1))
+    assert relative_error(trunk.pos_embed_window[0].permute(1, 2, 0), window) < 1e-5
+    assert relative_error(trunk.pos_embed[0].permute(1, 2, 0), means) < 1e-5
+    load_pretrained(Hiera(SMALL, pos_embed=dict(kind="absolute_win", size=(14, 14))), path)
+    with pytest.raises(CheckpointError, match="unexpected: pos_embed_window"):
+        load_pretrained(Hiera(SMALL), saved(trunk.state_dict(), tmp_path))
+
+
+def test_a_global_part_that_no_file_has_starts_at_zero(weights: State, tmp_path: Path) -> None:
+    tiled = dict(resize="tile", global_size=(7, 7))
+    trunk = Hiera(SMALL, pos_embed=tiled)
+    randomize(trunk)
+    report = load_pretrained(trunk, saved(weights, tmp_path))
+    assert "pos_embed_global starts at zero" in str(report)
+    assert not trunk.pos_embed_global.any()
+    trained = trunk.state_dict() | {"pos_embed_global": torch.ones(1, 8, 7, 7)}
+    load_pretrained(trunk, saved(trained, tmp_path))
+    assert trunk.pos_embed_global.all()
+
+
+class Runs:
+    """A pickle of it runs a command when it is loaded unsafely."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def hostile(weights: State, to: Path, new: bool = True) -> Path:
+    content = dict(state_dict=weights, meta=Runs(to / "ran"))
+    torch.save(content, to / "hostile.pth", _use_new_zipfile_serialization=new)
+    return to / "hostile.pth"
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_code_in_a_file_is_refused_and_not_run(new: bool, weights: State, tmp_path: Path) -> None:
+    path = hostile(weights, tmp_path, new)
+    backbone = HieraBackbone(SMALL, init_cfg=dict(type="Pretrained", checkpoint=str(path)))
+    for load in (
+        lambda: load_pretrained(Hiera(SMALL), path),
+        lambda: backbone.init_weights(),
+        lambda: files.read(path, HistoryBuffer),
+    ):
+        with pytest.raises(CheckpointError, match=r"refused, since loading it could run code.*sys"):
+            load()
+    assert not (tmp_path / "ran").exists()
+    torch.load(path, weights_only=False)  # the file is what it is said to be
+    assert (tmp_path / "ran").exists()
+
+
+class Gets:
+    """A pickle of it asks for an attribute of a class that is admitted."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return getattr, (HistoryBuffer, "__init__")
+
+
+def test_of_an_admitted_class_only_statistics_are_admitted(tmp_path: Path) -> None:
+    path = saved(dict(meta=Gets()), tmp_path)
+    with pytest.raises(CheckpointError, match=r"refused.*getattr"):
+        files.read(path, HistoryBuffer)
+
+
+def test_a_run_goes_on_with_its_history(tmp_path: Path) -> None:
+    history = HistoryBuffer([1.0, 4.0], [1, 1])
+    path = saved(dict(loss=history, lr=torch.ones(1)), tmp_path)
+    content, _ = files.read(path, HistoryBuffer)
+    assert content["loss"].mean() == 2.5
+    assert content["loss"].statistics("max") == 4.0
+    content, _ = files.read(path)
+    assert not isinstance(content["loss"], HistoryBuffer)
+
+
+UNREADABLE = {
+    "text": (b"these are words, not weights", "not a checkpoint; expected safetensors, or a"),
+    "empty": (b"", "not a checkpoint"),
+    "a module": (None, "refused, since loading it could run code.*Linear"),
+    "a pickle of another kind": (pickle.dumps({"a": 1}), "refused|damaged|not a checkpoint"),
+}
+
+
+@pytest.mark.parametrize("what", UNREADABLE)
+def test_a_file_that_is_no_checkpoint_is_named(what: str, tmp_path: Path) -> None:
+    content, message = UNREADABLE[what]
+    path = tmp_path / "file.pth"
+    path.write_bytes(content) if content is not None else torch.save(nn.Linear(2, 2), path)
+    with pytest.raises(CheckpointError, match=rf"file\.pth: ({message})"):
+        load_pretrained(Hiera(SMALL), path)
+
+
+@pytest.mark.parametrize("form", ["zip", "old", "safetensors"])
+@pytest.mark.parametrize("kept", [0.999, 0.5, 0.01])
+def test_a_file_cut_short_is_named(form: str, kept: float, weights: State, tmp_path: Path) -> None:
+    path = tmp_path / "cut.pth"
+    if form == "safetensors":
+        save_file(weights, path)
+    else:
+        torch.save(weights, path, _use_new_zipfile_serialization=form == "zip")
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * kept)])
+    with pytest.raises(CheckpointError, match=r"cut\.pth: (cut short or damaged|refused|not a)"):
+        load_pretrained(Hiera(SMALL), path)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"none\.pth: no such file"):
+        load_pretrained(Hiera(SMALL), tmp_path / "none.pth")
+
+
+def test_licences_are_told_and_can_be_required(
+    weights: State, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights that are known to be non-commercial are refused before anything is downloaded."""
+    named = {weight.licence: name for name, weight in WEIGHTS.items()}
+
+    def no_download(source: fetch.Source) -> Path:
+        raise AssertionError("downloaded")
+
+    monkeypatch.setattr(fetch, "locate", no_download)
+    message = f"licence {NON_COMMERCIAL}, and permissive_only is set; expected one of hiera_small_a"
+    with pytest.raises(CheckpointError, match=message):
+        load_pretrained(Hiera(SMALL), named[NON_COMMERCIAL], permissive_only=True)
+    with pytest.raises(AssertionError, match="downloaded"):
+        load_pretrained(Hiera(SMALL), named[PERMISSIVE], permissive_only=True)
+    path = tmp_path / "weights.safetensors"
+    save_file(weights, path)
+    monkeypatch.setattr(fetch, "locate", lambda source: path)
+    report = load_pretrained(Hiera(SMALL), named[NON_COMMERCIAL])
+    assert str(report).endswith(f"licence of these weights: {NON_COMMERCIAL}")
+    with pytest.raises(CheckpointError, match="licence unknown, and permissive_only is set"):
+        load_pretrained(Hiera(SMALL), path, permissive_only=True)
+    save_file(weights, path, dict(licence=PERMISSIVE))
+    assert load_pretrained(Hiera(SMALL), path, permissive_only=True).licence == PERMISSIVE
+
+
+class Model(BaseModule):
+    """A model of a host, as far as initialisation goes."""
+
+    def __init__(self, backbone: HieraBackbone) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+
+@pytest.mark.parametrize("name", ["Pretrained", "hiera_dense.Pretrained"])
+def test_a_config_loads_strictly_and_last(name: str, weights: State, tmp_path: Path) -> None:
+    pretrained = dict(type=name, checkpoint=str(saved(weights, tmp_path)))
+    others = dict(type="Constant", layer="Linear", val=7.0)
+    backbone = HieraBackbone(SMALL, init_cfg=[pretrained, others])
+    Model(backbone).init_weights()
+    assert_filled(backbone.trunk, weights)
+    backbone = HieraBackbone(SMALL | dict(stages=(1, 1, 1, 2)), init_cfg=pretrained)
+    with pytest.raises(CheckpointError, match=r"missing: blocks\.4"):
+        Model(backbone).init_weights()
+
+
+def test_a_config_names_a_prefix_and_a_licence(weights: State, tmp_path: Path) -> None:
+    both = {f"{who}.{n}": t for who in ("student", "teacher") for n, t in weights.items()}
+    init_cfg = dict(type="Pretrained", checkpoint=str(saved(both, tmp_path)), prefix="teacher.")
+    backbone = HieraBackbone(SMALL, init_cfg=init_cfg)
+    backbone.init_weights()
+    assert_filled(backbone.trunk, weights)
+    backbone = HieraBackbone(SMALL, init_cfg=dict(init_cfg, permissive_only=True))
+    with pytest.raises(CheckpointError, match="licence unknown"):
+        backbone.init_weights()

@@ -1,0 +1,150 @@
+"""tools/convert_checkpoint.py, as a user calls it."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import convert_checkpoint
+import peers
+import pytest
+import torch
+from safetensors import safe_open
+
+from hiera_dense import files
+from hiera_dense.checkpoint import load_pretrained
+from hiera_dense.hiera import Hiera
+from hiera_dense.variants import PERMISSIVE
+
+
+@pytest.fixture
+def convert(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    def run(*args: str | Path) -> None:
+        monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", *map(str, args)])
+        convert_checkpoint.main()
+
+    return run
+
+
+def test_a_file_of_the_original_becomes_one_of_ours_and_leaves_again(
+    convert: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    peer = peers.fair(peers.MAE["tiny"])
+    source = peers.save_fair(peer, tmp_path)
+    ours = tmp_path / "ours.safetensors"
+    convert(source, ours, "--licence", PERMISSIVE)
+    assert "left behind: mask_token (1)" in capsys.readouterr().out
+    with safe_open(ours, "pt") as file:
+        assert file.metadata() == dict(
+            source=str(source), licence=PERMISSIVE, arch="tiny", layout="hiera_dense"
+        )
+    trunk = Hiera("tiny")
+    assert load_pretrained(trunk, ours, permissive_only=True).licence == PERMISSIVE
+    assert torch.equal(trunk.pos_embed, peer.pos_embed)
+    convert(ours, tmp_path / "back.pth", "--to", "fair")
+    back = torch.load(tmp_path / "back.pth", weights_only=True)["model_state"]
+    assert all(torch.equal(tensor, peer.state_dict()[name]) for name, tensor in back.items())
+    for layout in ("timm", "transformers"):
+        path = tmp_path / f"{layout}.safetensors"
+        convert(ours, path, "--to", layout)
+        load_pretrained(trunk, path)
+
+
+SAVED: dict[str, tuple[Callable[[], torch.nn.Module], Callable[..., Path], list[str]]] = {
+    "FAIR": (
+        lambda: peers.fair(peers.IMAGES["tiny"]),
+        peers.save_fair,
+        [
+            "layout         FAIR classifier, images",
+            "arch           tiny",
+            "left over      norm (2), h",
+        ],
+    ),
+    "FAIR clips": (
+        lambda: peers.fair(peers.CLIPS["base_16x224"]),
+        peers.save_fair,
+        ["FAIR classifier, clips", "arch           base_16x224", "separable, 8 x 3136 tokens"],
+    ),
+    "timm": (
+        lambda: peers.of_timm("hiera_small_abswin_256"),
+        peers.save_bare,
+        ["timm Hiera, absolute win", "small_abswin", "absolute_win, 16 x 16 and 8 x 8"],
+    ),
+    "SAM 2": (
+        lambda: peers.of_timm("sam2_hiera_tiny", num_classes=0),
+        peers.save_sam2,
+        ["SAM 2, under 'image_encoder.trunk.'", "image_encoder (1), sam_mask_decoder (1)"],
+    ),
+    "transformers": (
+        lambda: peers.of_transformers("tiny", "classifier"),
+        peers.save_transformers,
+        ["transformers Hiera classifier, under 'hiera.'", "says format    pt"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SAVED)
+def test_info_tells_what_a_file_is(
+    name: str, convert: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make, save, facts = SAVED[name]
+    path = save(make(), tmp_path)
+    convert("--info", path)
+    told = capsys.readouterr().out
+    assert told.startswith(f"{path}\n")
+    assert "all values finite" in told
+    assert all(fact in told for fact in facts), told
+
+
+class Runs:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_bad_input_is_named_and_nothing_is_written(
+    convert: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = Hiera("tiny").state_dict()
+    out = tmp_path / "out.safetensors"
+    torch.save(dict(state, x=Runs(tmp_path / "ran")), tmp_path / "code.pth")
+    torch.save(
+        {k: v for k, v in state.items() if k != "blocks.3.attn.proj.bias"}, tmp_path / "a.pth"
+    )
+    torch.save(dict(state, pos_embed=state["pos_embed"] * float("nan")), tmp_path / "nan.pth")
+    torch.save(state, tmp_path / "whole.pth")
+    for args, message in (
+        ((tmp_path / "code.pth", out), "refused, since loading it could run code"),
+        ((tmp_path / "a.pth", out), "missing: blocks.3.attn.proj.bias"),
+        ((tmp_path / "nan.pth", out), "NaN or infinity in pos_embed"),
+        ((tmp_path / "none.pth", out), "none.pth: no such file"),
+        ((tmp_path / "whole.pth", out, "--to", "sam2"), "SAM 2's layout has absolute-win"),
+    ):
+        with pytest.raises(SystemExit, match=message):
+            convert(*args)
+    for args, message in (
+        ((tmp_path / "whole.pth", tmp_path / "a.pth"), "a.pth: exists"),
+        ((tmp_path / "whole.pth", tmp_path / "out.onnx"), "expected .safetensors, .pth, .pt"),
+        ((tmp_path / "whole.pth",), "expected either a destination or --info"),
+    ):
+        with pytest.raises(SystemExit):
+            convert(*args)
+        assert message in capsys.readouterr().err
+    assert not out.exists()
+    assert not (tmp_path / "ran").exists()
+    convert("--info", tmp_path / "nan.pth")
+    assert "NaN or infinity in pos_embed" in capsys.readouterr().out
+
+
+def test_a_trunk_of_no_known_arch_is_converted_too(
+    convert: Callable[..., None], tmp_path: Path
+) -> None:
+    trunk = Hiera(dict(embed_dim=8, num_heads=1, stages=(1, 1, 1, 1)))
+    torch.save(trunk.state_dict(), tmp_path / "own.pth")
+    convert(tmp_path / "own.pth", tmp_path / "own.safetensors")
+    content, metadata = files.read(tmp_path / "own.safetensors")
+    assert content.keys() == trunk.state_dict().keys()
+    assert "arch" not in metadata
