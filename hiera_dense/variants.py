@@ -115,6 +115,7 @@ class Weight:
     Attributes:
         arch: The architecture they are for, a name in `ARCHS`.
         licence: `PERMISSIVE` or `NON_COMMERCIAL`.
+        layout: Whose names the file uses.
         hub: The repository on the Hugging Face hub.
         url: The same weights as a file elsewhere; the place to fetch them from where no hub is.
         file: Name of the file in the repository.
@@ -124,6 +125,7 @@ class Weight:
 
     arch: str
     licence: str
+    layout: str
     hub: str | None = None
     url: str | None = None
     file: str = "model.safetensors"
@@ -142,6 +144,7 @@ def _image_weights(arch: str, top1: float) -> Iterator[tuple[str, Weight]]:
         Weight(
             arch,
             NON_COMMERCIAL,
+            "FAIR",
             hub=f"facebook/{name}.mae_in1k_ft_in1k",
             url=f"{_FAIR}/{name}.pth",
             also=(f"timm/{name}.mae_in1k_ft_in1k", f"facebook/{dashed}-in1k-hf"),
@@ -153,6 +156,7 @@ def _image_weights(arch: str, top1: float) -> Iterator[tuple[str, Weight]]:
         Weight(
             arch,
             NON_COMMERCIAL,
+            "FAIR",
             hub=f"facebook/{name}.mae_in1k",
             url=f"{_FAIR}/mae_{name}.pth",
             also=(f"timm/{name}.mae", f"facebook/{dashed}-hf", f"facebook/{dashed}-mae-hf"),
@@ -167,17 +171,18 @@ def _clip_weights(arch: str, top1: float) -> Iterator[tuple[str, Weight]]:
         Weight(
             arch,
             NON_COMMERCIAL,
+            "FAIR",
             url=f"{_FAIR}/{name}.pth",
             metric=f"Kinetics-400 top-1 {top1}, 3 x 5 views",
         ),
     )
-    yield f"{name}.mae_k400", Weight(arch, NON_COMMERCIAL, url=f"{_FAIR}/mae_{name}.pth")
+    yield f"{name}.mae_k400", Weight(arch, NON_COMMERCIAL, "FAIR", url=f"{_FAIR}/mae_{name}.pth")
 
 
 def _abswin_weights(tag: str, top1: float | None) -> Iterator[tuple[str, Weight]]:
     name = f"hiera_small_abswin_256.{tag}"
     metric = f"ImageNet-1K top-1 {top1}" if top1 else "none"
-    yield name, Weight("small_abswin", PERMISSIVE, hub=f"timm/{name}", metric=metric)
+    yield name, Weight("small_abswin", PERMISSIVE, "timm", hub=f"timm/{name}", metric=metric)
 
 
 def _sam2_weights(size: str, sav: float, sav_2pt1: float) -> Iterator[tuple[str, Weight]]:
@@ -192,6 +197,7 @@ def _sam2_weights(size: str, sav: float, sav_2pt1: float) -> Iterator[tuple[str,
             Weight(
                 f"sam2_{size}",
                 PERMISSIVE,
+                "SAM 2",
                 hub=f"facebook/{name.replace('_', '-')}",
                 url=f"{_SAM2}/{folder}/{name}.pt",
                 file=f"{name}.pt",

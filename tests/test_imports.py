@@ -25,6 +25,8 @@ def loaded_after(code: str) -> set[str]:
         ("hiera_dense.variants", ("torch", "timm", "mmengine", *HOSTS)),
         ("hiera_dense.windows", ("timm", "mmengine", *HOSTS)),
         ("hiera_dense.hiera", ("mmengine", *HOSTS)),
+        ("hiera_dense.checkpoint", ("mmengine", *HOSTS)),
+        ("hiera_dense.pretrained", HOSTS),
         ("hiera_dense.backbone", HOSTS),
         ("hiera_dense.norms", HOSTS),
         ("hiera_dense.layer_decay", HOSTS),

@@ -19,9 +19,12 @@ import tifffile
 import torch
 import train
 from conftest import ROOT
+from mmengine.config import Config
 from PIL import Image
 from test_readme import EXAMPLES
 
+from hiera_dense.backbone import HieraBackbone
+from hiera_dense.checkpoint import load_pretrained
 from hiera_dense.folders import VARIABLE
 
 DETECTOR = ROOT / "configs/demo/mask-rcnn_hiera-t_fpn_1xb3-200i_toy.py"
@@ -226,6 +229,52 @@ def test_a_killed_training_goes_on(small: dict[str, Path], toy: Path, tmp_path: 
     assert f"resumed epoch: 0, iter: {steps - 1}" in out
     assert (tmp_path / f"iter_{steps}.pth").exists()
     assert not list(tmp_path.glob("*.part"))
+
+
+class Runs:
+    """A pickle of it runs a command when it is loaded unsafely."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return os.system, (f"touch {self.marker}",)
+
+
+def test_code_in_a_checkpoint_is_refused_through_every_door(
+    small: dict[str, Path], toy: Path, tmp_path: Path, refused: Refused
+) -> None:
+    """mmengine's own loaders would run it, on both stacks."""
+    config, run = small["mmseg"], tmp_path / "run"
+    run.mkdir()
+    path = run / "iter_1.pth"
+    torch.save(dict(state_dict={}, optimizer={}, meta=Runs(tmp_path / "ran")), path)
+    own = ["--work-dir", run, "--data", toy / "segments"]
+    for main, *args in (
+        (evaluate.main, config, path, *own),
+        (train.main, config, *own, "--resume", path),
+        (train.main, config, *own, "--resume"),
+        (train.main, config, *own, "--cfg-options", f"load_from={path}", *SHORT),
+    ):
+        assert "refused, since loading it could run code" in refused(main, *args)
+    assert not (tmp_path / "ran").exists()
+    message = refused(evaluate.main, config, "sam2.1_hiera_tiny", *own)
+    assert "published weights go into backbone.init_cfg" in message
+
+
+def test_a_trained_checkpoint_is_the_start_of_another_model(
+    trained: tuple[str, Path, Path, Path, str],
+) -> None:
+    """Of a detector or a segmenter, with all that mmengine puts beside the weights."""
+    _, config, _, work_dir, _ = trained
+    cfg = Config.fromfile(work_dir / config.name)
+    backbone = HieraBackbone(cfg.model.backbone.arch)
+    report = load_pretrained(backbone, work_dir / "iter_2.pth")
+    assert report.content.layout == "hiera_dense detector or segmenter"
+    assert "output norms too (8)" in report.changes
+    state = torch.load(work_dir / "iter_2.pth", weights_only=False)["state_dict"]
+    for name, tensor in backbone.state_dict().items():
+        assert torch.equal(tensor, state[f"backbone.{name}"])
 
 
 def test_two_processes_train_on_a_cpu(small: dict[str, Path], toy: Path, tmp_path: Path) -> None:

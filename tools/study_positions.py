@@ -1,0 +1,172 @@
+"""Train a small segmenter on crops of one size, evaluate it at others with each way of resizing.
+
+Writes a table, a plot of the score against resolution, a picture of the position embedding, and the
+numbers: positions.{md,png,json} and positions-channels.png.
+"""
+
+import argparse
+import json
+import os
+import statistics
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from make_toy_data import write_split
+from mmengine.config import Config
+from mmengine.runner import Runner
+from torch import Tensor
+
+from hiera_dense import files
+from hiera_dense import pos_embed as positions
+from hiera_dense.folders import VARIABLE
+from hiera_dense.formats import recognise, state_dict_of
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "configs/study/segformer-head_hiera-xs_1xb8-600i_mask-folder-128x128.py"
+METHODS = ("window_aware", "tile", "interpolate")
+SCALES = (0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
+SIDE, UNIT = 128, (8, 8)
+Scores = dict[str, dict[float, list[float]]]  # method, scale, one for each seed
+
+
+def load(work_dir: Path, seed: int) -> Config:
+    """The config of the study for one seed, quiet."""
+    cfg = Config.fromfile(CONFIG)
+    cfg.work_dir, cfg.randomness = str(work_dir / f"seed{seed}"), dict(seed=seed)
+    cfg.log_level = "WARNING"
+    return cfg
+
+
+def train(work_dir: Path, seed: int) -> Path:
+    """Train with one seed, and give the checkpoint; one that is there already is taken."""
+    cfg = load(work_dir, seed)
+    checkpoint = Path(cfg.work_dir) / f"iter_{cfg.train_cfg.max_iters}.pth"
+    if not checkpoint.exists():
+        Runner.from_cfg(cfg).train()
+    return checkpoint
+
+
+def evaluate(work_dir: Path, seed: int, checkpoint: Path, method: str, side: int) -> float:
+    """The mIoU, in percent, on images of about `side` x `side` pixels."""
+    cfg = load(work_dir, seed)
+    cfg.load_from = str(checkpoint)
+    cfg.model.backbone.pos_embed.resize = method
+    resize = next(step for step in cfg.test_dataloader.dataset.pipeline if step.type == "Resize")
+    resize.scale = (side, side)
+    return float(Runner.from_cfg(cfg).test()["mIoU"])
+
+
+def table_of(checkpoint: Path) -> Tensor:
+    """The position table of a run, shape (1, side, side, C)."""
+    table = recognise(state_dict_of(files.read(checkpoint)[0])).trunk["pos_embed"]
+    side = round(table.shape[1] ** 0.5)
+    return table.reshape(1, side, side, -1)
+
+
+def shares(table: Tensor) -> tuple[float, float, float]:
+    """What part of a table's variance its window part, global part and rest make up, in percent."""
+    window, means, rest = positions.split(table, UNIT)
+    whole = (table - table.mean((1, 2))).square().mean()
+    window = window - window.mean((1, 2))
+    parts = [100 * float(part.square().mean() / whole) for part in (window, means, rest)]
+    return parts[0], parts[1], parts[2]
+
+
+def markdown(scores: Scores) -> str:
+    """The scores as a table: mean and standard deviation over the seeds."""
+    lines = ["| resize | " + " | ".join(f"{scale:g}x" for scale in SCALES) + " |"]
+    lines.append("|---" * (len(SCALES) + 1) + "|")
+    for method, of_method in scores.items():
+        cells = [f"{statistics.mean(v):.1f} ({deviation(v):.1f})" for v in of_method.values()]
+        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def deviation(values: list[float]) -> float:
+    """The standard deviation; of one value, 0."""
+    return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+def plot(scores: Scores, out: Path) -> None:
+    """Score against resolution, a line for each way."""
+    figure, axes = plt.subplots(figsize=(6, 4))
+    for method, of_method in scores.items():
+        means = [statistics.mean(values) for values in of_method.values()]
+        bars = [deviation(values) for values in of_method.values()]
+        axes.errorbar(list(of_method), means, bars, marker="o", capsize=3, label=method)
+    axes.set_xlabel(f"image size at evaluation, in sizes of the training ({SIDE} px)")
+    axes.set_ylabel("mIoU (%)")
+    axes.legend()
+    axes.grid(alpha=0.3)
+    figure.savefig(out, dpi=120, bbox_inches="tight")
+
+
+def picture(table: Tensor, out: Path, channels: int = 3, grid: int = 80) -> None:
+    """The channels that vary most: the table, then what each way makes of it."""
+    most = table.var((1, 2))[0].argsort(descending=True)[:channels]
+    columns = {f"trained, {table.shape[1]} x {table.shape[2]}": table}
+    for method in METHODS:
+        resized = positions.resize(table, (grid, grid), UNIT, method)
+        columns[f"{method}, {grid} x {grid}"] = resized
+    figure, axes = plt.subplots(
+        channels, len(columns), figsize=(2.6 * len(columns), 2.6 * channels), squeeze=False
+    )
+    for row, channel in zip(axes, most, strict=True):
+        limit = float(table[..., channel].abs().max())
+        for cell, (title, values) in zip(row, columns.items(), strict=True):
+            cell.imshow(np.asarray(values[0, :, :, channel]), cmap="RdBu", vmin=-limit, vmax=limit)
+            cell.set_title(title if row is axes[0] else "", fontsize=9)
+            cell.set_xticks([])
+            cell.set_yticks([])
+        row[0].set_ylabel(f"channel {int(channel)}")
+    figure.savefig(out, dpi=100, bbox_inches="tight")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        metavar="FOLDER",
+        help="images and index masks (README, 'Your own data'); without it, drawn data",
+    )
+    parser.add_argument("--seeds", type=int, default=3, help="trainings (default: 3)")
+    parser.add_argument(
+        "--work-dir", type=Path, default=ROOT / "work_dirs/positions", help="runs and results"
+    )
+    args = parser.parse_args()
+    data = args.data
+    if data is None:
+        for split, images, seed in (("train", 200, 0), ("val", 40, 1)):
+            write_split(args.work_dir / "data", split, images, 320, seed)
+        data = args.work_dir / "data/segments"
+    os.environ[VARIABLE] = str(data)
+    checkpoints = [train(args.work_dir, seed) for seed in range(args.seeds)]
+    scores: Scores = {
+        method: {
+            scale: [
+                evaluate(args.work_dir, seed, checkpoint, method, round(SIDE * scale))
+                for seed, checkpoint in enumerate(checkpoints)
+            ]
+            for scale in SCALES
+        }
+        for method in METHODS
+    }
+    tables = [table_of(checkpoint) for checkpoint in checkpoints]
+    parts = [statistics.mean(values) for values in zip(*map(shares, tables), strict=True)]
+    summary = markdown(scores) + (
+        "\n\nVariance of the trained tables: {:.0f} % window part, {:.0f} % global part, {:.0f} % "
+        "rest.\n".format(*parts)
+    )
+    (args.work_dir / "positions.md").write_text(summary)
+    (args.work_dir / "positions.json").write_text(json.dumps(scores, indent=1))
+    plot(scores, args.work_dir / "positions.png")
+    with torch.no_grad():
+        picture(tables[0], args.work_dir / "positions-channels.png")
+    print(f"{summary}\nwritten to {args.work_dir}/positions*")
+
+
+if __name__ == "__main__":
+    main()
