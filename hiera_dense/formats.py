@@ -181,7 +181,8 @@ def table_of(trunk: State) -> str:
     if "pos_embed_window" in trunk:
         sides = (table.shape[2:], trunk["pos_embed_window"].shape[2:])
         return "absolute_win, {}".format(" and ".join(" x ".join(map(str, s)) for s in sides))
-    return f"absolute, {table.shape[1]} tokens"
+    tokens = f"absolute, {table.shape[1]} tokens"
+    return f"{tokens}, and a global part" if "pos_embed_global" in trunk else tokens
 
 
 def fitting_archs(trunk: State) -> list[str]:
@@ -212,16 +213,20 @@ def _traits_of_arch(arch: Arch) -> tuple[Any, ...]:
     return (arch.embed_dim, arch.patch_kernel, arch.stages, table, scaled, arch.expand_proj)
 
 
+def _require(layout: str, trunk: State, lacks: str) -> None:
+    """Refuse parameters that a layout has no names for."""
+    if names := [name for name in trunk if re.match(lacks, name)]:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise CheckpointError(f"{layout} layout has no {', '.join(names[:3])}{more}")
+
+
 def _to_fair(trunk: State) -> State:
-    if "pos_embed_window" in trunk:
-        raise CheckpointError(
-            "Hiera's own layout has no window part of the position embedding (pos_embed_window); "
-            "expected an absolute or separable table, or another layout"
-        )
+    _require("Hiera's", trunk, r"pos_embed_(window|global)|blocks\.\d+\.ls\d")
     return trunk
 
 
 def _to_timm(trunk: State) -> State:
+    _require("timm's", trunk, "pos_embed_global")
     # timm has two classes for absolute win: HieraDet, with our names, is the one of SAM 2.
     if any(name.startswith("sam2") for name in fitting_archs(trunk)):
         return trunk
@@ -229,10 +234,9 @@ def _to_timm(trunk: State) -> State:
 
 
 def _to_sam2(trunk: State) -> State:
+    _require("SAM 2's", trunk, r"pos_embed_(global|spatial|temporal)|blocks\.\d+\.ls\d")
     if "pos_embed_window" not in trunk:
-        raise CheckpointError(
-            "SAM 2's layout has absolute-win position embeddings alone; expected pos_embed_window"
-        )
+        raise CheckpointError("SAM 2's layout has pos_embed_window, and this trunk has not")
     renamed = {
         n.replace(".mlp.fc1.", ".mlp.layers.0.").replace(".mlp.fc2.", ".mlp.layers.1."): tensor
         for n, tensor in trunk.items()
@@ -241,9 +245,7 @@ def _to_sam2(trunk: State) -> State:
 
 
 def _to_transformers(trunk: State) -> State:
-    unknown = [name for name in trunk if "ls1." in name or name.startswith("pos_embed_")]
-    if unknown:
-        raise CheckpointError(f"transformers' Hiera has no {', '.join(unknown[:3])}")
+    _require("transformers'", trunk, r"pos_embed_|blocks\.\d+\.ls\d")
     places = [(s, i) for s, depth in enumerate(stages_of(trunk)) for i in range(depth)]
     embeddings = {ours: theirs for theirs, ours in _EMBEDDING_NAMES.items()}
     parts = {ours: theirs for theirs, ours in _LAYER_NAMES.items()}

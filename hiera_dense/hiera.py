@@ -75,6 +75,7 @@ class Hiera(nn.Module):
         else:
             self.pos_embed_spatial = nn.Parameter(torch.empty(1, math.prod(size[1:]), dim))
             self.pos_embed_temporal = nn.Parameter(torch.empty(1, size[0], dim))
+        self._tables = tuple(name for name, _ in self.named_parameters(recurse=False))
         self._resized = positions.Cache()
 
     def _build_blocks(self, drop_path_rate: float) -> list[HieraBlock]:
@@ -114,7 +115,7 @@ class Hiera(nn.Module):
 
     def position_embedding(self, grid: Size) -> Tensor:
         """The position embedding of a token grid, shape (1, *grid, C)."""
-        tables = tuple(self.parameters(recurse=False))
+        tables = [getattr(self, name) for name in self._tables]
         return self._resized.get(tables, grid, lambda: self._resize_tables(grid))
 
     def _resize_tables(self, grid: Size) -> Tensor:

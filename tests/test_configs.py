@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from hiera_dense.folders import VARIABLE
+from hiera_dense.variants import WEIGHTS
 
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if "_base_" not in p.parts)
 PUBLIC = [p for p in CONFIGS if p.stem.endswith(("_coco", "_ade20k-512x512"))]
@@ -89,6 +90,9 @@ def test_a_public_recipe_tells_results_and_its_batch(path: Path, cfg: Config) ->
     gpus, batch = re.search(r"_(\d+)xb(\d+)-", path.stem).groups()
     assert cfg.auto_scale_lr.base_batch_size == int(gpus) * int(batch)
     assert f"batch {int(gpus) * int(batch)}" in header
+    weight = WEIGHTS[cfg.model.backbone.init_cfg.checkpoint]
+    assert weight.arch == cfg.model.backbone.arch
+    assert weight.licence in header
 
 
 @each([p for p in PUBLIC if "lsj" in p.stem])

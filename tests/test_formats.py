@@ -58,6 +58,7 @@ def test_published_weights_are_recognised_as_those_of_their_arch(
 
 SHALLOW = dict(embed_dim=16, num_heads=1, stages=(1, 2, 1, 1))
 WIN = dict(kind="absolute_win", size=(7, 7))
+TILED = dict(resize="tile", global_size=(7, 7))
 FORMATS = {
     "fair": ("fair", SHALLOW),
     "timm": ("timm", SHALLOW),
@@ -66,7 +67,7 @@ FORMATS = {
     "timm, SAM 2": ("timm", "sam2_tiny"),
     "sam2": ("sam2", "sam2_tiny"),
     "transformers": ("transformers", SHALLOW),
-    "hiera_dense": ("hiera_dense", SHALLOW | dict(pos_embed=WIN)),
+    "hiera_dense": ("hiera_dense", SHALLOW | dict(pos_embed=TILED)),
 }
 
 
@@ -170,11 +171,19 @@ def test_other_networks_are_no_hiera() -> None:
         state_dict_of({"epoch": 3, "model": "a string"})
 
 
-def test_layouts_that_cannot_hold_a_trunk_say_so() -> None:
-    absolute, win = (Hiera(SHALLOW, pos_embed=p).state_dict() for p in (None, WIN))
-    for layout, state in (("fair", win), ("sam2", absolute), ("transformers", win)):
-        with pytest.raises(CheckpointError, match=r"layout has|has no pos_embed_window"):
-            LAYOUTS[layout](state)
+@pytest.mark.parametrize(
+    ("layout", "extras", "message"),
+    [
+        ("fair", dict(pos_embed=WIN), "Hiera's layout has no pos_embed_window"),
+        ("fair", dict(layer_scale=1.0), r"no blocks.0.ls1.gamma, blocks.0.ls2.gamma, .* 7 more"),
+        ("timm", dict(pos_embed=TILED), "timm's layout has no pos_embed_global"),
+        ("sam2", {}, "SAM 2's layout has pos_embed_window, and this trunk has not"),
+        ("transformers", dict(pos_embed=WIN), "transformers' layout has no pos_embed_window"),
+    ],
+)
+def test_a_layout_that_cannot_hold_a_trunk_says_so(layout: str, extras: dict, message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        LAYOUTS[layout](Hiera(SHALLOW | extras).state_dict())
 
 
 def test_archs_have_different_traits() -> None:

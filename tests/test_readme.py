@@ -1,9 +1,10 @@
-"""The examples of the README do what they say."""
+"""The examples of the README do what they say, and docs/ names what is there."""
 
 import re
 from importlib.util import find_spec
 from pathlib import Path
 
+import archs
 import pytest
 import torch
 from conftest import ROOT
@@ -41,3 +42,12 @@ def test_the_trunk_prints_the_shapes_that_the_readme_shows(
     example = EXAMPLES[len(HOSTS)]
     exec(example, {})
     assert f"# {capsys.readouterr().out.strip()}" in example
+
+
+def test_the_documentation_of_weights_lists_them_and_tests_that_exist() -> None:
+    text = (ROOT / "docs/weights.md").read_text()
+    assert text.endswith(f"\n{archs.weights()}\n")
+    sources = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", text)
+    assert len(named) > 8
+    assert all(f"def {name}(" in sources for name in named)

@@ -1,6 +1,6 @@
 # Hiera-B, Mask R-CNN on COCO. Hiera (Ryali et al., ICML 2023), appendix A.2: learning rate and drop
 # path as published for batch 64.
-# Hardware: 8 GPUs. From random weights until published ones can be loaded.
+# Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0.
 # Command: torchrun --nproc_per_node=8 tools/train.py \
 #     configs/mask_rcnn/mask-rcnn_hiera-b_fpn_8xb8-amp-lsj-100e_coco.py --launcher pytorch
 # Published, from MAE weights: box AP 52.2, mask AP 46.3. Ours: not yet run.
@@ -17,5 +17,6 @@ model = dict(
         arch='base',
         window_spec=(8, 4, 16, 8),
         global_att_blocks=(12, 16, 20),
-        drop_path_rate=0.2))
+        drop_path_rate=0.2,
+        init_cfg=dict(type='Pretrained', checkpoint='hiera_base_224.mae_in1k')))
 optim_wrapper = dict(optimizer=dict(lr=3.5e-5))

@@ -1,7 +1,7 @@
 # Hiera-T, UperNet on ADE20K. No ADE20K result of Hiera is published; recipe of MAE ViT-B with
 # UperNet, learning rate as published for batch 16.
-# Hardware: 8 GPUs. From random weights until published ones can be loaded; without them, set
-# optim_wrapper.paramwise_cfg.layer_decay_rate=1.
+# Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0; without them
+# (model.backbone.init_cfg=None) set also optim_wrapper.paramwise_cfg.layer_decay_rate=1.
 # Command: torchrun --nproc_per_node=8 tools/train.py \
 #     configs/upernet/upernet_hiera-t_8xb2-amp-160k_ade20k-512x512.py --launcher pytorch
 # Published: none. Ours: not yet run.
@@ -13,5 +13,8 @@ _base_ = [
 # as in that recipe: the position table sees one size.
 model = dict(
     data_preprocessor=dict(size=(512, 512), size_divisor=None),
-    backbone=dict(arch='tiny', drop_path_rate=0.1),
+    backbone=dict(
+        arch='tiny',
+        drop_path_rate=0.1,
+        init_cfg=dict(type='Pretrained', checkpoint='hiera_tiny_224.mae_in1k')),
     test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341)))
