@@ -34,7 +34,7 @@ class PosEmbed:
             every mask unit) or `separable` (one table over the image, one over time).
         size: Tokens per axis of the table, or of its global part. None: as published for most
             weights of the kind.
-        antialias: Whether a table is low-pass filtered when it becomes smaller.
+        antialias: Which bicubic interpolation: `pos_embed.interpolate`.
         resize: What becomes of a table on another grid: `window_aware`, `tile` or `interpolate`
             (`pos_embed.resize`). An `absolute_win` table has the one way that its parts say.
         global_size: With `tile`: tokens per axis of a part that follows the image, which starts at

@@ -18,11 +18,11 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
     """Feature maps of a Hiera trunk at strides 4, 8, 16, 32.
 
     Args:
-        arch: A name in `variants.ARCHS`, or the fields of a `variants.Arch`.
+        arch: A name in `variants.ARCHS`, or the fields of an `arch.Arch`.
         in_channels: Channels of the image.
         window_spec: Tokens per window side, one entry per stage, 0 = global. None: the arch's own.
         global_att_blocks: Indices of blocks with global attention besides. None: the arch's own.
-        pos_embed: Fields of a `variants.PosEmbed`. None: the arch's own.
+        pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
         out_indices: Stages whose maps are returned, counted from 0. Later stages than the last of
             them stay, so that weights fit, but get no gradient.

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,18 +13,13 @@ from torch import Tensor, nn
 from hiera_dense import fetch, files
 from hiera_dense import pos_embed as positions
 from hiera_dense.arch import Arch
-from hiera_dense.formats import (
-    CheckpointError,
-    Content,
-    State,
-    fitting_archs,
-    recognise,
-    state_dict_of,
-)
-from hiera_dense.variants import PERMISSIVE, WEIGHTS
+from hiera_dense.errors import CheckpointError
+from hiera_dense.formats import Content, recognise, state_dict_of
+from hiera_dense.shapes import State, fitting_archs
+from hiera_dense.variants import ARCHS, PERMISSIVE, WEIGHTS
 
 _PATCHES = "patch_embed.proj.weight"
-_OWN_START = "pos_embed_global"  # starts at zero, and no published file has it
+_ZERO_AT_FIRST = "pos_embed_global"  # no published file has it
 
 
 class Trunk(Protocol):
@@ -91,6 +86,7 @@ def load_pretrained(
             missing, unexpected or of another shape, or values are not finite. Nothing was filled.
     """
     report = fill(model, source, permissive_only, prefix)
+    # A warning, since that is what Python shows where nobody set up logging.
     logging.getLogger("hiera_dense").warning("%s", report)
     return report
 
@@ -114,15 +110,23 @@ def fill(
     except CheckpointError as error:
         raise CheckpointError(f"{place.said}: {error}") from None
     norms = {} if trunk is model else _output_norms(content, model)
+    require_finite(norms)
+    beside = {name: t for name, t in content.beside.items() if name not in norms}
+    own = {content.prefix.removesuffix("trunk.") + n: t for n, t in model.state_dict().items()}
+    anew = [n for n in own if "trunk." not in n and n not in norms]
     if norms:
-        changes = (*changes, f"output norms too ({len(norms)})")
-    own, trunk_own = model.state_dict(), trunk.state_dict()
+        changes = (*changes, f"{len(norms)} of output norms among them")
+    if norms and anew:
+        changes = (*changes, f"starting anew: {_some(anew)}")
+    trunk_own = trunk.state_dict()
     with torch.no_grad():
         for name, value in state.items():
             trunk_own[name].copy_(value)
         for name, value in norms.items():
             own[name].copy_(value)
-    return Report(place.said, content, len(state) + len(norms), changes, licence)
+    return Report(
+        place.said, replace(content, beside=beside), len(state) + len(norms), changes, licence
+    )
 
 
 def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, ...]]:
@@ -140,9 +144,9 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
     """
     state, changes = dict(weights), []
     own = trunk.state_dict()
-    if _OWN_START in own and _OWN_START not in state:
-        state[_OWN_START] = torch.zeros_like(own[_OWN_START])
-        changes.append(f"{_OWN_START} starts at zero")
+    if _ZERO_AT_FIRST in own and _ZERO_AT_FIRST not in state:
+        state[_ZERO_AT_FIRST] = torch.zeros_like(own[_ZERO_AT_FIRST])
+        changes.append(f"{_ZERO_AT_FIRST} starts at zero")
     given = state[_PATCHES].shape[1]
     if given != trunk.in_channels and own[_PATCHES].ndim == state[_PATCHES].ndim:
         state[_PATCHES] = _adapt_channels(state[_PATCHES], trunk.in_channels)
@@ -152,6 +156,8 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
         changes.append("absolute position table read as absolute win")
     _require_same_shapes(state, own)
     require_finite(state)
+    for name in fitting_archs(dict(weights)):
+        changes += _invisible_differences(trunk.arch, name)
     return state, tuple(changes)
 
 
@@ -165,6 +171,18 @@ def require_finite(state: Mapping[str, Tensor]) -> None:
     bad = [n for n, value in state.items() if not torch.stack(value.aminmax()).isfinite().all()]
     if bad:
         raise CheckpointError(f"NaN or infinity in {_some(bad)}; expected finite weights")
+
+
+def _invisible_differences(arch: Arch, name: str) -> list[str]:
+    """What makes another network of the same shapes, in words."""
+    known = ARCHS[name]
+    pairs = {
+        "num_heads": (arch.num_heads, known.num_heads),
+        "antialias": (arch.pos_embed.antialias, known.pos_embed.antialias),
+    }
+    return [
+        f"{k} {own}, where arch {name!r} has {its}" for k, (own, its) in pairs.items() if own != its
+    ]
 
 
 def _require_permissive(said: str, licence: str | None) -> None:
@@ -233,9 +251,8 @@ def _some(names: list[str]) -> str:
 
 
 def _output_norms(content: Content, backbone: nn.Module) -> State:
-    """The output norms of a backbone, where the file has all of them in the same shapes."""
+    """What a file has for the output norms of a backbone, under the names of the file."""
     start = content.prefix.removesuffix("trunk.")
-    own = {n: t for n, t in backbone.state_dict().items() if not n.startswith("trunk.")}
-    found = {name: content.beside.get(f"{start}{name}") for name in own}
-    fits = all(t is not None and t.shape == own[name].shape for name, t in found.items())
-    return {name: t for name, t in found.items() if t is not None} if fits else {}
+    own = {f"{start}{n}": t for n, t in backbone.state_dict().items() if not n.startswith("trunk.")}
+    found = {name: tensor for name, tensor in content.beside.items() if name in own}
+    return {name: t for name, t in found.items() if t.shape == own[name].shape}

@@ -4,8 +4,11 @@ Downloads go through torch.hub and huggingface_hub, into their caches.
 """
 
 import difflib
+import hashlib
 import re
+import urllib.error
 import urllib.request
+from http.client import HTTPException
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +16,13 @@ import torch
 from filelock import FileLock
 from huggingface_hub import hf_hub_download
 
-from hiera_dense.formats import CheckpointError
+from hiera_dense.errors import CheckpointError
 from hiera_dense.variants import WEIGHTS, Weight
 
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
+_FILE = "model.safetensors"
 _HUB_PREFIX = "hf-hub:"
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 class Source(NamedTuple):
@@ -48,9 +52,9 @@ def understand(source: str | Path) -> Source:
     """Tell what a source is; touches no network.
 
     Args:
-        source: A name in `variants.WEIGHTS`, a file (.pth, .pt, .safetensors, ...), a URL, or a
-            repository of the Hugging Face hub: `ORG/NAME`, or `hf-hub:ORG/NAME/FILE` for another
-            file in it than `model.safetensors`.
+        source: A name in `variants.WEIGHTS`, a file (.pth, .pt, .safetensors, ...) or a folder with
+            `model.safetensors`, a URL, or a repository of the Hugging Face hub: `ORG/NAME` where
+            no folder `ORG` is, or `hf-hub:ORG/NAME[/FILE]`.
 
     Raises:
         FileNotFoundError: It looks like a file that is not there.
@@ -59,15 +63,20 @@ def understand(source: str | Path) -> Source:
     said = str(source)
     if said in WEIGHTS:
         return _published(said, said)
+    if said.startswith(_HUB_PREFIX):
+        return _on_hub(said.removeprefix(_HUB_PREFIX))
     if said.startswith(("http://", "https://")):
         of_table = [name for name, weight in WEIGHTS.items() if weight.url == said]
         return Source(said, url=said, name=of_table[0] if of_table else None)
     path = Path(said).expanduser()
+    if path.is_dir():
+        path /= _FILE
     if path.is_file():
         return Source(said, path=path)
-    if not said.startswith(_HUB_PREFIX) and (isinstance(source, Path) or path.suffix in _SUFFIXES):
-        raise FileNotFoundError(f"{said}: no such file")
-    if said.startswith(_HUB_PREFIX) or _HUB_ID.fullmatch(said):
+    in_a_folder = path.parent != Path() and path.parent.is_dir()
+    if isinstance(source, Path) or path.suffix in _SUFFIXES or in_a_folder:
+        raise FileNotFoundError(f"{path}: no such file")
+    if _HUB_ID.fullmatch(said):
         return _on_hub(said)
     close = difflib.get_close_matches(said, WEIGHTS, n=3, cutoff=0.5)
     hint = f"; did you mean {', '.join(close)}?" if close else ""
@@ -85,10 +94,17 @@ def locate(source: Source) -> Path:
     """
     if source.path:
         return source.path
-    if source.hub:
+    if not source.hub:
+        return _from_url(source)
+    try:
         return _from_hub(*source.hub)
-    assert source.url
-    return download(source.url, Path(torch.hub.get_dir()) / "checkpoints")
+    except CheckpointError as error:
+        if not (source.weight and source.weight.url and source.hub[0] == source.weight.hub):
+            raise
+        try:
+            return _from_url(source._replace(url=source.weight.url))
+        except CheckpointError as second:
+            raise CheckpointError(f"{error}. And {second}") from None
 
 
 def download(url: str, folder: Path) -> Path:
@@ -103,25 +119,30 @@ def download(url: str, folder: Path) -> Path:
         CheckpointError: It cannot be had, or is not what it should be.
     """
     path = folder / url.split("?")[0].rsplit("/", 1)[-1]
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{path}.lock"):  # the processes of one training want the same file
-        if not path.is_file():
-            try:
+    if path.is_file():
+        return path
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock"):  # the processes of one training want the same file
+            if not path.is_file():
                 _fill(path, url)
-            except (OSError, RuntimeError) as error:  # RuntimeError: a hash that does not fit
-                raise CheckpointError(
-                    f"cannot download {url}: {error}. Download it elsewhere, and put it at {path} "
-                    "or give the path of the file in place of its name"
-                ) from None
+    except (OSError, HTTPException, RuntimeError) as error:  # RuntimeError: a hash that differs
+        raise CheckpointError(
+            f"cannot download {url}: {error}. Download it elsewhere, and put it at {path} or give "
+            "the path of the file in place of its name"
+        ) from None
     return path
 
 
 def _fill(path: Path, url: str) -> None:
     part = path.with_name(f"{path.name}.part")
-    told = re.search(r"-([0-9a-f]{8,})\.", path.name)
-    request = urllib.request.Request(url, method="HEAD")
-    with urllib.request.urlopen(request, timeout=30) as answer:
-        expected = int(answer.headers.get("Content-Length", -1))
+    told = re.search(r"-(?!\d+\.)([0-9a-f]{8,})\.", path.name)  # digits alone are a date
+    try:
+        request = urllib.request.Request(url, method="HEAD")
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            expected = int(answer.headers.get("Content-Length", -1))
+    except urllib.error.HTTPError:  # some servers allow no HEAD
+        expected = -1
     try:
         torch.hub.download_url_to_file(url, str(part), told[1] if told else None)
         if expected not in (-1, received := part.stat().st_size):
@@ -129,6 +150,15 @@ def _fill(path: Path, url: str) -> None:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _from_url(source: Source) -> Path:
+    """Published weights lie where torch.hub puts them; of other URLs many have the same name."""
+    assert source.url
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    if not source.name:
+        folder /= hashlib.sha256(source.url.encode()).hexdigest()[:8]
+    return download(source.url, folder)
 
 
 def _published(said: str, name: str) -> Source:
@@ -139,28 +169,26 @@ def _published(said: str, name: str) -> Source:
 
 
 def _on_hub(said: str) -> Source:
-    parts = said.removeprefix(_HUB_PREFIX).split("/", 2)
+    """Of `ORG/NAME` or `ORG/NAME/FILE`."""
+    parts = said.split("/", 2)
     repository, file = "/".join(parts[:2]), "/".join(parts[2:])
-    if len(parts) < 2:
-        raise CheckpointError(
-            f"{said}: expected {_HUB_PREFIX}ORG/NAME or {_HUB_PREFIX}ORG/NAME/FILE"
-        )
+    if not _HUB_ID.fullmatch(repository):
+        raise CheckpointError(f"{said!r} on the hub; expected ORG/NAME or ORG/NAME/FILE")
     for known, weight in WEIGHTS.items():
         if repository == weight.hub and not file:
             return _published(said, known)
         if repository in (weight.hub, *weight.also):
-            return Source(said, hub=(repository, file or "model.safetensors"), name=known)
-    return Source(said, hub=(repository, file or "model.safetensors"))
+            return Source(said, hub=(repository, file or _FILE), name=known)
+    return Source(said, hub=(repository, file or _FILE))
 
 
 def _from_hub(repository: str, file: str) -> Path:
     try:
         return Path(hf_hub_download(repository, file))
-    except OSError as error:  # huggingface_hub's errors are all of this kind
+    except Exception as error:  # its own, and those of the HTTP library under it
         url = f"https://huggingface.co/{repository}/resolve/main/{file}"
-        others = [w.url for w in WEIGHTS.values() if w.hub == repository and w.url]
-        places = " or ".join([url, *others])
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise CheckpointError(
-            f"cannot download {file} of {repository}: {str(error).splitlines()[0]} Download "
-            f"{places} elsewhere, and give the path of the file in place of its name"
+            f"cannot download {file} of {repository}: {reason}. Download {url} elsewhere, and give "
+            "the path of the file in place of its name"
         ) from None

@@ -2,9 +2,10 @@
 
 import pickle
 import re
+import tarfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import safetensors
@@ -12,23 +13,31 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from hiera_dense.formats import CheckpointError
+from hiera_dense.errors import CheckpointError
 
 _ZIP, _PICKLE = b"PK", b"\x80"
 
 
-def read(
-    path: Path | str, history_buffer: type | None = None
-) -> tuple[dict[str, Any], dict[str, str]]:
+class Inert:
+    """Stands for an object of a class of mmengine's; its attributes are what the file had."""
+
+
+class Attribute(NamedTuple):
+    """Stands for a function of a class: the name of the class, and its own."""
+
+    owner: str
+    name: str
+
+
+def read(path: Path | str) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a checkpoint: safetensors, or what `torch.save` wrote, by content and not by name.
 
     Of the classes that a pickle may name, only those are admitted that make up checkpoints of
-    weights and of mmengine's runs.
+    weights and of mmengine's runs: tensors, NumPy's arrays, and, for a few classes of mmengine's,
+    `Inert` and `Attribute` in their place.
 
     Args:
         path: The file.
-        history_buffer: mmengine's class of that name, where a run goes on and needs what it holds;
-            None: a stand-in that holds nothing, so that no mmengine is needed.
 
     Returns:
         The content, tensors on the CPU, and the metadata (of safetensors alone).
@@ -44,8 +53,8 @@ def read(
         start = file.read(9)
     if start[8:9] == b"{":
         return _read_safetensors(path)
-    if start[:2] == _ZIP or start[:1] == _PICKLE:
-        return _read_torch(path, history_buffer), {}
+    if (start[:2] == _ZIP or start[:1] == _PICKLE) and not tarfile.is_tarfile(path):
+        return _read_torch(path), {}
     raise CheckpointError(
         f"{path}: not a checkpoint; expected safetensors, or a file of torch.save (.pth, .pt)"
     )
@@ -54,7 +63,7 @@ def read(
 def write(
     path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str], wrapper: str | None
 ) -> None:
-    """Write weights: safetensors for that suffix, else with `torch.save`.
+    """Write weights, whole or not at all: safetensors for that suffix, else with `torch.save`.
 
     Args:
         path: The file.
@@ -63,10 +72,12 @@ def write(
         wrapper: Put the tensors under this key; not for safetensors, which has none.
     """
     own = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
+    part = path.with_name(f"{path.name}.part")
     if path.suffix == ".safetensors":
-        save_file(own, path, dict(metadata))
+        save_file(own, part, dict(metadata))
     else:
-        torch.save({wrapper: own} if wrapper else own, path)
+        torch.save({wrapper: own} if wrapper else own, part)
+    part.replace(path)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -78,9 +89,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise CheckpointError(f"{path}: cut short or damaged: {error}") from None
 
 
-def _read_torch(path: Path, history_buffer: type | None) -> dict[str, Any]:
+def _read_torch(path: Path) -> dict[str, Any]:
+    admitted = _admitted()
+    others = torch.serialization.get_safe_globals()
+    torch.serialization.clear_safe_globals()
     try:
-        with torch.serialization.safe_globals(_admitted(history_buffer)):
+        _refuse_programs(path)
+        with torch.serialization.safe_globals(admitted):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's own message advises to load the file unsafely.
@@ -93,9 +108,55 @@ def _read_torch(path: Path, history_buffer: type | None) -> dict[str, Any]:
         ) from None
     except Exception as error:  # a damaged pickle raises nearly anything
         raise CheckpointError(f"{path}: cut short or damaged: {error}") from None
+    finally:
+        torch.serialization.add_safe_globals(others)
     if not isinstance(content, dict):
         raise CheckpointError(f"{path}: holds a {type(content).__name__}; expected a dict")
     return content
+
+
+def _refuse_programs(path: Path) -> None:
+    """Refuse TorchScript, which torch before 2.6 runs in spite of `weights_only`."""
+    with path.open("rb") as file:
+        if file.read(2) != _ZIP:
+            return
+    # The reader that torch.load uses: another one might see other files in the same archive.
+    if "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():
+        raise pickle.UnpicklingError("GLOBAL TorchScript")
+
+
+def _admitted() -> list[Any]:
+    """What mmengine's checkpoints name besides what weights do."""
+    # Its history of scalars, its schedule with a function in it, and its dict of a config.
+    classes = [
+        _stand_in(Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
+        _stand_in(Inert, "mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler"),
+    ]
+
+    def attribute(owner: Any, name: str) -> Attribute:
+        if owner not in classes:
+            raise pickle.UnpicklingError("GLOBAL builtins.getattr")
+        return Attribute(owner.__name__, name)
+
+    numpy_core = getattr(np, "_core", None) or np.core
+    functions = [
+        _named(function, f"{package}.multiarray.{name}")
+        for package in ("numpy.core", "numpy._core")
+        for name, function in (
+            ("_reconstruct", numpy_core.multiarray._reconstruct),
+            ("scalar", numpy_core.multiarray.scalar),
+        )
+    ]
+    functions.append(_named(attribute, "builtins.getattr"))
+    functions.append(_named(dict, "mmengine.config.config.ConfigDict"))
+    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
+    return [*classes, *functions, np.ndarray, np.dtype, *dtypes]
+
+
+def _stand_in(base: type, name: str) -> type:
+    """A class that the unpickler finds under another name."""
+    module, _, own = name.rpartition(".")
+    return type(own, (base,), {"__module__": module})
 
 
 def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -107,34 +168,3 @@ def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     stand_in.__module__, _, stand_in.__name__ = name.rpartition(".")
     stand_in.__qualname__ = stand_in.__name__
     return stand_in
-
-
-def _admitted(history_buffer: type | None) -> list[Any]:
-    """What mmengine's checkpoints name besides what weights do: NumPy's arrays and its history."""
-    buffer = history_buffer or type(
-        "HistoryBuffer", (), {"__module__": "mmengine.logging.history_buffer"}
-    )
-
-    def statistic(owner: Any, name: str) -> Any:
-        if owner is not buffer or name not in ("min", "max", "mean", "current"):
-            raise pickle.UnpicklingError("GLOBAL builtins.getattr")
-        return getattr(history_buffer, name, None)
-
-    numpy_core = np._core.multiarray  # type: ignore[attr-defined]
-    functions = [
-        _named(function, f"{package}.multiarray.{name}")
-        for package in ("numpy.core", "numpy._core")
-        for name, function in (
-            ("_reconstruct", numpy_core._reconstruct),
-            ("scalar", numpy_core.scalar),
-        )
-    ]
-    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
-    return [
-        buffer,
-        _named(statistic, "builtins.getattr"),
-        np.ndarray,
-        np.dtype,
-        *functions,
-        *dtypes,
-    ]

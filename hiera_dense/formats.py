@@ -8,18 +8,16 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from itertools import groupby
 from typing import Any
 
 from torch import Tensor
 
-from hiera_dense.arch import Arch
-from hiera_dense.variants import ARCHS
-
-State = dict[str, Tensor]
+from hiera_dense.errors import CheckpointError
+from hiera_dense.shapes import State, arch_of, fitting_archs, stages_of
 
 _OURS = "patch_embed.proj.weight"
 _TRANSFORMERS = "embeddings.patch_embeddings.projection.weight"
+_TRANSFORMERS_SAM2 = "patch_embed.projection.weight"
 # What stands beside a trunk without a prefix: classifiers, MAE decoders, norms of feature maps.
 _HEADS = re.compile(
     r"(norm|head|encoder_norm|mask_token|decoder\w*|multi_scale_fusion_heads|multiscale_fusion|"
@@ -32,10 +30,16 @@ _EMBEDDING_NAMES = {
     "embeddings.patch_embeddings.projection.weight": "patch_embed.proj.weight",
     "embeddings.patch_embeddings.projection.bias": "patch_embed.proj.bias",
 }
-
-
-class CheckpointError(ValueError):
-    """A file or state dict that cannot be used as weights; says what was expected."""
+# Parts of names that are others' for ours: facebookresearch/sam2, and transformers' SAM 2.
+_PARTS = {
+    ".mlp.layers.0.": ".mlp.fc1.",
+    ".mlp.layers.1.": ".mlp.fc2.",
+    ".mlp.proj_in.": ".mlp.fc1.",
+    ".mlp.proj_out.": ".mlp.fc2.",
+    ".layer_norm1.": ".norm1.",
+    ".layer_norm2.": ".norm2.",
+    "patch_embed.projection.": "patch_embed.proj.",
+}
 
 
 @dataclass(frozen=True)
@@ -95,8 +99,10 @@ def recognise(state: State, prefix: str | None = None) -> Content:
     found = {
         name.removesuffix(marker): marker
         for name in state
-        for marker in (_OURS, _TRANSFORMERS)
+        for marker in (_OURS, _TRANSFORMERS, _TRANSFORMERS_SAM2)
         if name.endswith(marker) and name.startswith(prefix or "")
+        # Swin of mmdet has patches of that name too.
+        if marker != _TRANSFORMERS_SAM2 or name.removesuffix(marker) + "pos_embed_window" in state
     }
     if len(found) != 1:
         raise CheckpointError(_no_single_trunk(state, found, prefix))
@@ -104,7 +110,11 @@ def recognise(state: State, prefix: str | None = None) -> Content:
     inside = {name.removeprefix(start): name for name in state if name.startswith(start)}
     trunk_names = [name for name in inside if not _HEADS.match(name)]
     rename = _from_transformers(trunk_names) if marker == _TRANSFORMERS else _from_others
-    trunk = {rename(name): state[inside[name]] for name in trunk_names}
+    trunk: State = {}
+    for name in trunk_names:
+        if rename(name) in trunk:
+            raise CheckpointError(f"{start}{name} and another name both stand for {rename(name)}")
+        trunk[rename(name)] = state[inside[name]]
     used = {inside[name] for name in trunk_names}
     beside = {name: value for name, value in state.items() if name not in used}
     return Content(_layout(start, marker, trunk_names, beside), start, trunk, beside)
@@ -126,20 +136,23 @@ def _from_others(name: str) -> str:
         return "pos_embed_window"
     if name == "pos_embed_abs":  # older files of timm
         return "pos_embed"
-    return name.replace(".mlp.layers.0.", ".mlp.fc1.").replace(".mlp.layers.1.", ".mlp.fc2.")
+    for theirs, ours in _PARTS.items():
+        name = name.replace(theirs, ours)
+    return name
 
 
 def _from_transformers(names: Iterable[str]) -> Callable[[str], str]:
-    places = {(int(m[1]), int(m[2])) for name in names if (m := _LAYER.match(name))}
-    blocks = {place: index for index, place in enumerate(sorted(places))}
+    layers: dict[int, int] = {}  # of each stage, also those of which all names are missing
+    for match in filter(None, map(_LAYER.match, names)):
+        layers[int(match[1])] = max(layers.get(int(match[1]), 0), int(match[2]) + 1)
+    first = {stage: sum(n for other, n in layers.items() if other < stage) for stage in layers}
 
     def rename(name: str) -> str:
         if not (match := _LAYER.match(name)):
             return _EMBEDDING_NAMES.get(name, name)
         part, _, rest = match[3].partition(".")
-        return (
-            f"blocks.{blocks[int(match[1]), int(match[2])]}.{_LAYER_NAMES.get(part, part)}.{rest}"
-        )
+        block = first[int(match[1])] + int(match[2])
+        return f"blocks.{block}.{_LAYER_NAMES.get(part, part)}.{rest}"
 
     return rename
 
@@ -149,6 +162,8 @@ def _layout(prefix: str, marker: str, names: Iterable[str], beside: Iterable[str
     if marker == _TRANSFORMERS:
         kinds = {"decoder": " MAE", "classifier": " classifier"}
         return "transformers Hiera" + next((k for h, k in kinds.items() if h in heads), "")
+    if marker == _TRANSFORMERS_SAM2:
+        return "transformers SAM 2"
     if "trunk." in prefix and not prefix.startswith("image_encoder."):
         whole = bool(heads - {"backbone"} - {f"norm{i}" for i in range(4)})
         return "hiera_dense detector or segmenter" if whole else "hiera_dense backbone"
@@ -164,60 +179,13 @@ def _layout(prefix: str, marker: str, names: Iterable[str], beside: Iterable[str
     return f"FAIR classifier, {form}" if "head" in heads else "Hiera trunk"
 
 
-def stages_of(trunk: State) -> tuple[int, ...]:
-    """Blocks per stage, from the widths of the blocks."""
-    norms = {int(n.split(".")[1]): t for n, t in trunk.items() if n.endswith(".norm2.weight")}
-    widths = [len(norms[i]) for i in sorted(norms)]
-    return tuple(len(list(group)) for _, group in groupby(widths))
-
-
-def table_of(trunk: State) -> str:
-    """Which position table a trunk has, in words."""
-    if "pos_embed_spatial" in trunk:
-        shapes = (trunk[f"pos_embed_{axis}"].shape[1] for axis in ("temporal", "spatial"))
-        return "separable, {} x {} tokens".format(*shapes)
-    if (table := trunk.get("pos_embed")) is None:
-        return "none"
-    if "pos_embed_window" in trunk:
-        sides = (table.shape[2:], trunk["pos_embed_window"].shape[2:])
-        return "absolute_win, {}".format(" and ".join(" x ".join(map(str, s)) for s in sides))
-    tokens = f"absolute, {table.shape[1]} tokens"
-    return f"{tokens}, and a global part" if "pos_embed_global" in trunk else tokens
-
-
-def fitting_archs(trunk: State) -> list[str]:
-    """The names in `ARCHS` whose weights have the shapes of these."""
-    return [name for name, arch in ARCHS.items() if _traits(trunk) == _traits_of_arch(arch)]
-
-
-def _traits(trunk: State) -> tuple[Any, ...]:
-    patch = trunk[_OURS]
-    return (
-        len(patch),
-        tuple(patch.shape[2:]),
-        stages_of(trunk),
-        table_of(trunk),
-        "blocks.0.ls1.gamma" in trunk,
-        any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in trunk),
-    )
-
-
-def _traits_of_arch(arch: Arch) -> tuple[Any, ...]:
-    size, unit = arch.pos_embed.table_size, arch.mask_unit
-    table = {
-        "absolute": f"absolute, {size[0] * size[1]} tokens",
-        "absolute_win": f"absolute_win, {size[0]} x {size[1]} and {unit[0]} x {unit[1]}",
-        "separable": f"separable, {size[0]} x {size[-1] * size[-2]} tokens",
-    }[arch.pos_embed.kind]
-    scaled = arch.layer_scale is not None
-    return (arch.embed_dim, arch.patch_kernel, arch.stages, table, scaled, arch.expand_proj)
-
-
-def _require(layout: str, trunk: State, lacks: str) -> None:
-    """Refuse parameters that a layout has no names for."""
+def _require(layout: str, trunk: State, lacks: str, pooled_shortcuts: bool = False) -> None:
+    """Refuse parameters that a layout has no names for, and a trunk that its model cannot be."""
     if names := [name for name in trunk if re.match(lacks, name)]:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise CheckpointError(f"{layout} layout has no {', '.join(names[:3])}{more}")
+    if not pooled_shortcuts and not arch_of(trunk)["expand_proj"]:
+        raise CheckpointError(f"{layout} blocks have linear shortcuts, and this trunk has none")
 
 
 def _to_fair(trunk: State) -> State:
@@ -226,20 +194,24 @@ def _to_fair(trunk: State) -> State:
 
 
 def _to_timm(trunk: State) -> State:
-    _require("timm's", trunk, "pos_embed_global")
-    # timm has two classes for absolute win: HieraDet, with our names, is the one of SAM 2.
+    _require("timm's", trunk, "pos_embed_global", pooled_shortcuts=True)
     if any(name.startswith("sam2") for name in fitting_archs(trunk)):
-        return trunk
+        raise CheckpointError("timm's Hiera has no such windows; expected layout timm_hieradet")
     return {"pos_embed_win" if n == "pos_embed_window" else n: t for n, t in trunk.items()}
 
 
-def _to_sam2(trunk: State) -> State:
-    _require("SAM 2's", trunk, r"pos_embed_(global|spatial|temporal)|blocks\.\d+\.ls\d")
+def _to_hieradet(trunk: State) -> State:
+    _require("HieraDet's", trunk, r"pos_embed_(global|spatial|temporal)")
     if "pos_embed_window" not in trunk:
-        raise CheckpointError("SAM 2's layout has pos_embed_window, and this trunk has not")
+        raise CheckpointError("HieraDet's layout has pos_embed_window, and this trunk has not")
+    return trunk
+
+
+def _to_sam2(trunk: State) -> State:
+    _require("SAM 2's", trunk, r"blocks\.\d+\.ls\d")
     renamed = {
         n.replace(".mlp.fc1.", ".mlp.layers.0.").replace(".mlp.fc2.", ".mlp.layers.1."): tensor
-        for n, tensor in trunk.items()
+        for n, tensor in _to_hieradet(trunk).items()
     }
     return {f"image_encoder.trunk.{name}": tensor for name, tensor in renamed.items()}
 
@@ -264,6 +236,7 @@ LAYOUTS: Mapping[str, Callable[[State], State]] = {
     "hiera_dense": dict,
     "fair": _to_fair,
     "timm": _to_timm,
+    "timm_hieradet": _to_hieradet,
     "sam2": _to_sam2,
     "transformers": _to_transformers,
 }

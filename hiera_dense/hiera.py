@@ -25,11 +25,11 @@ class Hiera(nn.Module):
     """A Hiera trunk: features without a final norm, initialised when built.
 
     Args:
-        arch: A name in `variants.ARCHS`, or the fields of a `variants.Arch`.
+        arch: A name in `variants.ARCHS`, or the fields of an `arch.Arch`.
         in_channels: Channels of the image.
         window_spec: Tokens per window side, one entry per stage, 0 = global. None: the arch's own.
         global_att_blocks: Indices of blocks with global attention besides. None: the arch's own.
-        pos_embed: Fields of a `variants.PosEmbed`. None: the arch's own.
+        pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
         with_cp: Recompute the activations of each block in the backward pass, to save memory.
 
@@ -112,6 +112,11 @@ class Hiera(nn.Module):
                 nn.init.ones_(module.weight)
             if isinstance(module, nn.Linear | nn.LayerNorm):
                 nn.init.constant_(module.bias, 0.02)
+
+    def train(self, mode: bool = True) -> "Hiera":
+        """Set the mode, and forget the position embeddings of an evaluation."""
+        self._resized.clear()
+        return super().train(mode)
 
     def position_embedding(self, grid: Size) -> Tensor:
         """The position embedding of a token grid, shape (1, *grid, C)."""

@@ -37,7 +37,7 @@ def resize(
         grid: Tokens per axis.
         unit: Tokens per axis of a mask unit.
         method: See above.
-        antialias: Low-pass filter what is interpolated where the grid is the smaller.
+        antialias: See `interpolate`.
 
     Returns:
         Shape (1, *grid, C); the table itself where the size is the grid's already.
@@ -57,7 +57,8 @@ def interpolate(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
     Args:
         table: Shape (1, *size, C).
         grid: Tokens per axis.
-        antialias: Low-pass filter first where the grid is smaller than the table; two axes only.
+        antialias: Bicubic as Pillow does it, with a low-pass filter where the grid is smaller than
+            the table, and another kernel where it is larger. Over two axes only.
 
     Returns:
         Shape (1, *grid, C); the table itself where the size is the grid's already.
@@ -149,29 +150,54 @@ def as_absolute_win(table: Tensor, unit: Size) -> tuple[Tensor, Tensor]:
 
 
 class Cache:
-    """The last position embedding, for as long as the tables that it was made from are the same.
+    """Position embeddings of some grids, for as long as the tables they are made from are the same.
 
     Tables are compared by value: weights can change in ways that leave no other trace, as when an
     average of the weights is swapped in for an evaluation.
     """
 
+    grids = 4  # remembered at most, the last ones
+
     def __init__(self) -> None:
-        self._last: tuple[Any, list[Tensor], Tensor] | None = None
+        self._kept: tuple[Any, list[Tensor], dict[Size, Tensor]] | None = None
 
     def get(self, tables: Sequence[Tensor], grid: Size, compute: Callable[[], Tensor]) -> Tensor:
-        """What `compute` gives, from memory where nothing changed and no gradient is needed."""
-        with_grad = torch.is_grad_enabled()
-        traced = torch.compiler.is_compiling() or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        if traced or tables[0].is_meta or (with_grad and any(t.requires_grad for t in tables)):
+        """What `compute` gives, from memory where nothing changed and no gradient is needed.
+
+        Args:
+            tables: What the embedding is made from.
+            grid: Tokens per axis.
+            compute: Makes the embedding, shape (1, *grid, C).
+        """
+        if self._is_traced(tables) or (
+            torch.is_grad_enabled() and any(table.requires_grad for table in tables)
+        ):
             return compute()
-        key = (grid, torch.is_inference_mode_enabled(), [(t.device, t.dtype) for t in tables])
-        if self._last is not None and self._last[0] == key:
-            _, kept, embedding = self._last
-            if all(torch.equal(a, b) for a, b in zip(kept, tables, strict=True)):
-                return embedding
-        embedding = compute()
-        self._last = (key, [t.detach().clone() for t in tables], embedding)
-        return embedding
+        key = torch.is_inference_mode_enabled(), [(t.device, t.dtype, t.shape) for t in tables]
+        kept = self._kept  # once, since another thread may replace it
+        if kept is None or kept[0] != key or not all(map(torch.equal, kept[1], tables)):
+            kept = key, [table.detach().clone() for table in tables], {}
+            self._kept = kept
+        embeddings = kept[2]
+        if grid not in embeddings:
+            embedding = compute()
+            while len(embeddings) >= self.grids:
+                embeddings.pop(next(iter(embeddings)), None)
+            embeddings[grid] = embedding
+            return embedding
+        return embeddings[grid]
+
+    def clear(self) -> None:
+        """Give the memory back."""
+        self._kept = None
+
+    @staticmethod
+    def _is_traced(tables: Sequence[Tensor]) -> bool:
+        """Whether what is done now is recorded or without values, so that none can be compared."""
+        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            return True
+        table = tables[0]
+        return table.is_meta or (table.is_cuda and torch.cuda.is_current_stream_capturing())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "Cache":
         return Cache()

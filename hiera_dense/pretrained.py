@@ -51,6 +51,8 @@ def last_and_ours(init_cfg: Any) -> Any:
         return None
     several = init_cfg if isinstance(init_cfg, list | tuple) else [init_cfg]
     ours = [{**cfg, "type": "hiera_dense.Pretrained"} for cfg in several if _is_pretrained(cfg)]
+    for cfg in ours:
+        cfg.pop("map_location", None)  # mmengine's; here weights go straight to their parameters
     return [*(cfg for cfg in several if not _is_pretrained(cfg)), *ours]
 
 

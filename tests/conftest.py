@@ -1,5 +1,6 @@
 """What tests share: a fixed seed, and trunks that are small but have every code path."""
 
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,16 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for split, images in (("train", 8), ("val", 3)):
         write_split(folder, split, images, size=96, seed=0)
     return folder
+
+
+class Runs:
+    """A pickle of it makes a file when it is loaded unsafely."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (f"touch {self.marker}",)
 
 
 def shallow(name: str) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from transformers import (
     HieraForImageClassification,
     HieraForPreTraining,
     HieraModel,
+    Sam2HieraDetConfig,
+    Sam2HieraDetModel,
 )
 
 Builder = Callable[..., nn.Module]
@@ -80,6 +82,13 @@ def of_transformers(arch: str, kind: str = "base") -> nn.Module:
         config |= dict(num_query_pool=2, decoder_hidden_size=512, decoder_depth=8)
         config |= dict(decoder_num_heads=16)
     peer = _TRANSFORMERS[kind](HieraConfig(**config)).eval()
+    randomize(peer)
+    return peer
+
+
+def sam2_of_transformers(**kwargs: Any) -> nn.Module:
+    """The trunk of SAM 2, tiny, of transformers."""
+    peer = Sam2HieraDetModel(Sam2HieraDetConfig(**kwargs)).eval()
     randomize(peer)
     return peer
 

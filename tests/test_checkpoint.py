@@ -1,24 +1,28 @@
 """Loading weights: strict, safe, and all or nothing."""
 
+import io
 import logging
-import os
 import pickle
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from conftest import randomize, relative_error
+from conftest import Runs, randomize, relative_error
+from guard import load_from_file
+from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModule
+from mmengine.optim import OneCycleLR
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from hiera_dense import fetch, files
 from hiera_dense.backbone import HieraBackbone
 from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.formats import CheckpointError
+from hiera_dense.errors import CheckpointError
 from hiera_dense.hiera import Hiera
 from hiera_dense.variants import NON_COMMERCIAL, PERMISSIVE, WEIGHTS
 
@@ -104,6 +108,35 @@ def test_weights_of_another_arch_say_which(tmp_path: Path) -> None:
         load_pretrained(Hiera("base_16x224"), path)
 
 
+CLIPS = SMALL | dict(mask_unit=(1, 8, 8), q_stride=(1, 2, 2), patch_kernel=(3, 7, 7))
+CLIPS |= dict(patch_stride=(2, 4, 4), patch_padding=(1, 3, 3), pos_embed=dict(kind="separable"))
+WINDOWS = SMALL | dict(pos_embed=dict(kind="absolute_win"), layer_scale=1.0)
+
+
+@pytest.mark.parametrize("arch", [SMALL, CLIPS, WINDOWS], ids=["absolute", "clips", "absolute win"])
+def test_every_single_parameter_is_required(arch: dict, tmp_path: Path) -> None:
+    trunk = Hiera(arch)
+    weights = trunk.state_dict()
+    for name in weights:
+        if name == "patch_embed.proj.weight":  # without it no trunk is seen at all
+            continue
+        less = {n: t for n, t in weights.items() if n != name}
+        with pytest.raises(CheckpointError, match=f"missing: {name}"):
+            load_pretrained(trunk, saved(less, tmp_path))
+
+
+def test_what_shapes_do_not_show_is_told(tmp_path: Path) -> None:
+    with torch.device("meta"):
+        published = Hiera("small_abswin")
+    path = saved({n: torch.ones(t.shape) for n, t in published.state_dict().items()}, tmp_path)
+    arch = dict(embed_dim=96, num_heads=2, stages=(1, 2, 11, 2), layer_scale=1.0, expand_proj=False)
+    trunk = Hiera(arch, pos_embed=dict(kind="absolute_win", size=(16, 16)))
+    assert load_pretrained(trunk, path).changes == (
+        "num_heads 2, where arch 'small_abswin' has 1",
+        "antialias False, where arch 'small_abswin' has True",
+    )
+
+
 @pytest.mark.parametrize("suffix", ["pth", "pt", "safetensors"])
 def test_what_is_loaded_is_told_in_two_lines(
     suffix: str, weights: State, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -136,10 +169,20 @@ def test_a_checkpoint_of_a_training_fills_backbone_and_output_norms(
     backbone = HieraBackbone(SMALL)
     report = load_pretrained(backbone, path)
     assert_filled(backbone, trained.state_dict())
-    assert "output norms too (8)" in str(report)
+    assert "8 of output norms among them; left over: neck (1)" in str(report) or not wrapped
     trunk = Hiera(SMALL)
     load_pretrained(trunk, path)
     assert_filled(trunk, trained.trunk.state_dict())
+
+
+NEW_NORMS = "norm0.weight, norm0.bias, norm1.weight, norm1.bias"
+
+
+def test_output_norms_are_looked_at_too(tmp_path: Path) -> None:
+    state = HieraBackbone(SMALL).state_dict()
+    state["norm2.weight"][3] = float("nan")
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in norm2\.weight"):
+        load_pretrained(HieraBackbone(SMALL), saved(state, tmp_path))
 
 
 def test_output_norms_of_other_stages_are_left(tmp_path: Path) -> None:
@@ -149,6 +192,9 @@ def test_output_norms_of_other_stages_are_left(tmp_path: Path) -> None:
     fewer = HieraBackbone(SMALL, out_indices=(2, 3))
     load_pretrained(fewer, path)
     assert torch.equal(fewer.norm2.weight, trained.norm2.weight)
+    path = saved(fewer.state_dict(), tmp_path)
+    changes = load_pretrained(HieraBackbone(SMALL), path).changes
+    assert changes == ("4 of output norms among them", f"starting anew: {NEW_NORMS}")
     plain = HieraBackbone(SMALL, out_norm=False)
     assert "output norms" not in str(load_pretrained(plain, path))
 
@@ -197,16 +243,6 @@ def test_a_global_part_that_no_file_has_starts_at_zero(weights: State, tmp_path:
     assert trunk.pos_embed_global.all()
 
 
-class Runs:
-    """A pickle of it runs a command when it is loaded unsafely."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.marker}",)
-
-
 def hostile(weights: State, to: Path, new: bool = True) -> Path:
     content = dict(state_dict=weights, meta=Runs(to / "ran"))
     torch.save(content, to / "hostile.pth", _use_new_zipfile_serialization=new)
@@ -220,7 +256,7 @@ def test_code_in_a_file_is_refused_and_not_run(new: bool, weights: State, tmp_pa
     for load in (
         lambda: load_pretrained(Hiera(SMALL), path),
         lambda: backbone.init_weights(),
-        lambda: files.read(path, HistoryBuffer),
+        lambda: files.read(path),
     ):
         with pytest.raises(CheckpointError, match=r"refused, since loading it could run code.*sys"):
             load()
@@ -230,26 +266,61 @@ def test_code_in_a_file_is_refused_and_not_run(new: bool, weights: State, tmp_pa
 
 
 class Gets:
-    """A pickle of it asks for an attribute of a class that is admitted."""
+    """A pickle of it asks for an attribute of a class that is not admitted for that."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return getattr, (HistoryBuffer, "__init__")
+        return getattr, (nn.Linear, "__init__")
 
 
-def test_of_an_admitted_class_only_statistics_are_admitted(tmp_path: Path) -> None:
+def test_no_function_of_the_file_is_real(tmp_path: Path) -> None:
+    """Histories and functions of schedules come as stand-ins that do nothing."""
     path = saved(dict(meta=Gets()), tmp_path)
-    with pytest.raises(CheckpointError, match=r"refused.*getattr"):
-        files.read(path, HistoryBuffer)
+    with pytest.raises(CheckpointError, match="refused"):
+        files.read(path)
+    content, _ = files.read(saved(dict(loss=HistoryBuffer([1.0, 4.0], [1, 1])), tmp_path))
+    assert isinstance(content["loss"], files.Inert)
+    statistics = vars(content["loss"])["statistics_methods"]
+    assert statistics["mean"] == files.Attribute("HistoryBuffer", "mean")
 
 
-def test_a_run_goes_on_with_its_history(tmp_path: Path) -> None:
+def test_a_run_goes_on_with_its_history_and_its_schedule(tmp_path: Path) -> None:
+    optimizer = torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1)
+    schedule = OneCycleLR(optimizer, eta_max=0.1, total_steps=9)
     history = HistoryBuffer([1.0, 4.0], [1, 1])
-    path = saved(dict(loss=history, lr=torch.ones(1)), tmp_path)
-    content, _ = files.read(path, HistoryBuffer)
-    assert content["loss"].mean() == 2.5
-    assert content["loss"].statistics("max") == 4.0
-    content, _ = files.read(path)
-    assert not isinstance(content["loss"], HistoryBuffer)
+    content = dict(
+        message_hub=dict(log_scalars=dict(loss=history)),
+        param_schedulers=[schedule.state_dict()],
+        meta=dict(dataset_meta=ConfigDict(classes=("a", "b"))),
+    )
+    revived = load_from_file(str(saved(content, tmp_path)))
+    again = revived["message_hub"]["log_scalars"]["loss"]
+    assert (again.mean(), again.statistics("max")) == (2.5, 4.0)
+    other = OneCycleLR(torch.optim.SGD(nn.Linear(2, 2).parameters(), lr=0.1), 0.1, total_steps=9)
+    other.load_state_dict(revived["param_schedulers"][0])
+    assert other.anneal_func(1.0, 0.0, 0.5) == pytest.approx(0.5)
+    assert revived["meta"]["dataset_meta"] == dict(classes=("a", "b"))
+
+
+def test_a_program_is_refused_and_not_run(tmp_path: Path) -> None:
+    """torch before 2.6 would run TorchScript, and unpack a tar."""
+    torch.jit.script(nn.Linear(2, 2)).save(tmp_path / "script.pth")
+    with pytest.raises(CheckpointError, match=r"refused.*TorchScript"):
+        files.read(tmp_path / "script.pth")
+    with tarfile.open(tmp_path / "PK.pth", "w") as tar:
+        tar.addfile(tarfile.TarInfo("PK"), io.BytesIO())
+    with pytest.raises(CheckpointError, match="not a checkpoint"):
+        files.read(tmp_path / "PK.pth")
+
+
+def test_what_the_process_admits_elsewhere_is_not_admitted(tmp_path: Path) -> None:
+    path = saved(nn.Linear(2, 2), tmp_path)
+    torch.serialization.add_safe_globals([nn.Linear])
+    try:
+        with pytest.raises(CheckpointError, match="refused"):
+            files.read(path)
+        assert torch.serialization.get_safe_globals() == [nn.Linear]
+    finally:
+        torch.serialization.clear_safe_globals()
 
 
 UNREADABLE = {
@@ -324,7 +395,7 @@ class Model(BaseModule):
 
 @pytest.mark.parametrize("name", ["Pretrained", "hiera_dense.Pretrained"])
 def test_a_config_loads_strictly_and_last(name: str, weights: State, tmp_path: Path) -> None:
-    pretrained = dict(type=name, checkpoint=str(saved(weights, tmp_path)))
+    pretrained = dict(type=name, checkpoint=str(saved(weights, tmp_path)), map_location="cpu")
     others = dict(type="Constant", layer="Linear", val=7.0)
     backbone = HieraBackbone(SMALL, init_cfg=[pretrained, others])
     Model(backbone).init_weights()

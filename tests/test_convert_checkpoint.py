@@ -1,18 +1,18 @@
 """tools/convert_checkpoint.py, as a user calls it."""
 
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import convert_checkpoint
 import peers
 import pytest
 import torch
+from conftest import Runs
 from safetensors import safe_open
 
 from hiera_dense import files
+from hiera_dense.backbone import HieraBackbone
 from hiera_dense.checkpoint import load_pretrained
 from hiera_dense.hiera import Hiera
 from hiera_dense.variants import PERMISSIVE
@@ -41,6 +41,8 @@ def test_a_file_of_the_original_becomes_one_of_ours_and_leaves_again(
         )
     trunk = Hiera("tiny")
     assert load_pretrained(trunk, ours, permissive_only=True).licence == PERMISSIVE
+    with pytest.raises(SystemExit, match=f"has the licence {PERMISSIVE}"):
+        convert(ours, tmp_path / "other.safetensors", "--licence", "MIT")
     assert torch.equal(trunk.pos_embed, peer.pos_embed)
     convert(ours, tmp_path / "back.pth", "--to", "fair")
     back = torch.load(tmp_path / "back.pth", weights_only=True)["model_state"]
@@ -64,12 +66,32 @@ SAVED: dict[str, tuple[Callable[[], torch.nn.Module], Callable[..., Path], list[
     "FAIR clips": (
         lambda: peers.fair(peers.CLIPS["base_16x224"]),
         peers.save_fair,
-        ["FAIR classifier, clips", "arch           base_16x224", "separable, 8 x 3136 tokens"],
+        ["FAIR classifier, clips", "arch           base_16x224", "pos_embed_temporal (1, 8, 96)"],
     ),
     "timm": (
         lambda: peers.of_timm("hiera_small_abswin_256"),
         peers.save_bare,
-        ["timm Hiera, absolute win", "small_abswin", "absolute_win, 16 x 16 and 8 x 8"],
+        ["timm Hiera, absolute win", "small_abswin", "pos_embed_window (1, 96, 8, 8)"],
+    ),
+    "FAIR MAE": (
+        lambda: peers.fair(peers.MAE["tiny"]),
+        peers.save_fair,
+        ["FAIR MAE, images", "positions      pos_embed (1, 3136, 96)", "decoder_blocks (96)"],
+    ),
+    "timm, plain": (
+        lambda: peers.of_timm("hiera_tiny_224"),
+        peers.save_bare,
+        ["layout         timm Hiera\n", "left over      head (4)"],
+    ),
+    "timm, HieraDet": (
+        lambda: peers.of_timm("sam2_hiera_tiny", num_classes=0),
+        peers.save_bare,
+        ["layout         timm HieraDet\n", "arch           sam2_tiny"],
+    ),
+    "a backbone of ours": (
+        lambda: HieraBackbone("tiny"),
+        peers.save_bare,
+        ["layout         hiera_dense backbone, under 'trunk.'", "norm0 (2), norm1 (2)"],
     ),
     "SAM 2": (
         lambda: peers.of_timm("sam2_hiera_tiny", num_classes=0),
@@ -80,6 +102,11 @@ SAVED: dict[str, tuple[Callable[[], torch.nn.Module], Callable[..., Path], list[
         lambda: peers.of_transformers("tiny", "classifier"),
         peers.save_transformers,
         ["transformers Hiera classifier, under 'hiera.'", "says format    pt"],
+    ),
+    "transformers, SAM 2": (
+        peers.sam2_of_transformers,
+        peers.save_transformers,
+        ["layout         transformers SAM 2\n", "arch           sam2_tiny"],
     ),
 }
 
@@ -97,14 +124,6 @@ def test_info_tells_what_a_file_is(
     assert all(fact in told for fact in facts), told
 
 
-class Runs:
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return os.system, (f"touch {self.marker}",)
-
-
 def test_bad_input_is_named_and_nothing_is_written(
     convert: Callable[..., None], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -119,9 +138,10 @@ def test_bad_input_is_named_and_nothing_is_written(
     for args, message in (
         ((tmp_path / "code.pth", out), "refused, since loading it could run code"),
         ((tmp_path / "a.pth", out), "missing: blocks.3.attn.proj.bias"),
+        ((tmp_path / "b.pth", out), "not the weights of this trunk"),
         ((tmp_path / "nan.pth", out), "NaN or infinity in pos_embed"),
         ((tmp_path / "none.pth", out), "none.pth: no such file"),
-        ((tmp_path / "whole.pth", out, "--to", "sam2"), "SAM 2's layout has absolute-win"),
+        ((tmp_path / "whole.pth", out, "--to", "sam2"), "layout has pos_embed_window"),
     ):
         with pytest.raises(SystemExit, match=message):
             convert(*args)

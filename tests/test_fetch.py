@@ -1,5 +1,6 @@
 """From a name to a file: what is understood as what, and downloads up to the network."""
 
+import hashlib
 import http.server
 import os
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 import torch
 
 from hiera_dense import fetch
-from hiera_dense.formats import CheckpointError
+from hiera_dense.errors import CheckpointError
 from hiera_dense.variants import WEIGHTS
 
 CONTENT = bytes(range(256)) * 400
@@ -67,6 +68,19 @@ def test_names_urls_files_and_hub_ids_are_told_apart(tmp_path: Path) -> None:
     assert fetch.understand("someone/model").hub == ("someone/model", "model.safetensors")
     (tmp_path / "weights").touch()
     assert fetch.understand(tmp_path / "weights").path == tmp_path / "weights"
+    (tmp_path / "model.safetensors").touch()
+    assert fetch.understand(tmp_path).path == tmp_path / "model.safetensors"
+
+
+def test_a_missing_file_in_a_folder_is_not_looked_for_on_the_hub(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert fetch.understand("runs/best").hub == ("runs/best", "model.safetensors")
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(FileNotFoundError, match="runs/best: no such file"):
+        fetch.understand("runs/best")
+    assert fetch.understand("hf-hub:runs/best").hub == ("runs/best", "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +90,8 @@ def test_names_urls_files_and_hub_ids_are_told_apart(tmp_path: Path) -> None:
         (Path("org/name"), FileNotFoundError, "no such file"),
         ("hiera_base_224", CheckpointError, "did you mean hiera_base_224.mae_in1k"),
         ("resnet50", CheckpointError, r"neither a file, a URL, a hub id \(ORG/NAME\) nor a name"),
-        ("hf-hub:name", CheckpointError, "expected hf-hub:ORG/NAME or hf-hub:ORG/NAME/FILE"),
+        ("hf-hub:name", CheckpointError, "on the hub; expected ORG/NAME or ORG/NAME/FILE"),
+        ("hf-hub:org/../x", CheckpointError, "on the hub; expected"),
     ],
 )
 def test_what_is_none_of_these_is_named(source: str, error: type, message: str) -> None:
@@ -92,7 +107,7 @@ def test_a_file_is_downloaded_once(server: str, tmp_path: Path) -> None:
     assert [line.split()[0] for line in Server.asked] == ["HEAD", "GET"]
 
 
-def test_several_processes_download_it_once(server: str, tmp_path: Path) -> None:
+def test_several_at_a_time_download_it_once(server: str, tmp_path: Path) -> None:
     args = (f"{server}/weights.pth", tmp_path)
     threads = [threading.Thread(target=fetch.download, args=args) for _ in range(4)]
     for thread in threads:
@@ -108,7 +123,7 @@ def test_a_transfer_that_ends_early_is_no_file(
     monkeypatch.setattr(Server, "sent", 1000)
     with pytest.raises(CheckpointError, match=f"1000 of {len(CONTENT)} bytes arrived"):
         fetch.download(f"{server}/weights.pth", tmp_path)
-    assert not list(tmp_path.glob("weights.pth*[!k]"))  # nothing but the lock
+    assert {path.name for path in tmp_path.iterdir()} <= {"weights.pth.lock"}
     monkeypatch.setattr(Server, "sent", len(CONTENT))
     assert fetch.download(f"{server}/weights.pth", tmp_path).read_bytes() == CONTENT
 
@@ -119,12 +134,43 @@ def test_a_hash_in_the_name_is_checked(server: str, tmp_path: Path) -> None:
     assert not (tmp_path / "weights-0123abcd.pth").exists()
 
 
+def whole(handler: Server) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    handler.wfile.write(CONTENT)
+
+
+def test_a_date_in_the_name_is_no_hash_and_a_server_need_not_allow_head(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: Server) -> None:
+        self.send_error(405)
+
+    monkeypatch.setattr(Server, "do_GET", whole)
+    monkeypatch.setattr(Server, "do_HEAD", refuse)
+    path = fetch.download(f"{server}/weights-20240811.pth", tmp_path)
+    assert path.read_bytes() == CONTENT
+
+
+def test_files_of_one_name_at_several_places_are_several(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    paths = {fetch.locate(fetch.understand(f"{server}/run{n}/best.pth")) for n in (1, 2)}
+    assert len(paths) == 2
+    row = WEIGHTS["hiera_base_16x224.mae_k400"]
+    shared = tmp_path / "checkpoints/mae_hiera_base_16x224.pth"
+    shared.touch()  # where the original's own loader puts it
+    assert fetch.locate(fetch.understand(row.url)) == shared
+
+
 def test_what_cannot_be_downloaded_can_be_put_in_place(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     source = fetch.understand(f"{server}/none.pth")
-    place = tmp_path / "checkpoints/none.pth"
+    folder = hashlib.sha256(source.url.encode()).hexdigest()[:8]
+    place = tmp_path / "checkpoints" / folder / "none.pth"
     with pytest.raises(CheckpointError, match=f"404.*Download it elsewhere, and put it at {place}"):
         fetch.locate(source)
     with pytest.raises(CheckpointError, match=r"refused.*put it at"):
@@ -159,5 +205,5 @@ def test_without_a_hub_the_error_says_what_to_download(tmp_path: Path) -> None:
     run = located("hiera_tiny_224.mae_in1k", "http://127.0.0.1:9", tmp_path, HF_HUB_OFFLINE="1")
     error = run.stderr.splitlines()[-1]
     assert "cannot download model.safetensors of facebook/hiera_tiny_224.mae_in1k" in error
-    assert "https://dl.fbaipublicfiles.com/hiera/mae_hiera_tiny_224.pth elsewhere" in error
+    assert "cannot download https://dl.fbaipublicfiles.com/hiera/mae_hiera_tiny_224.pth" in error
     assert error.endswith("give the path of the file in place of its name")

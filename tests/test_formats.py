@@ -8,14 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiera_dense.formats import (
-    LAYOUTS,
-    CheckpointError,
-    fitting_archs,
-    recognise,
-    state_dict_of,
-)
+from hiera_dense.errors import CheckpointError
+from hiera_dense.formats import LAYOUTS, recognise, state_dict_of
 from hiera_dense.hiera import Hiera
+from hiera_dense.shapes import arch_of, fitting_archs
 from hiera_dense.variants import ARCHS, WEIGHTS
 
 Make = Callable[[], nn.Module]
@@ -64,7 +60,7 @@ FORMATS = {
     "timm": ("timm", SHALLOW),
     "timm, absolute win": ("timm", SHALLOW | dict(pos_embed=WIN, layer_scale=1.0)),
     "timm, without a linear shortcut": ("timm", SHALLOW | dict(pos_embed=WIN, expand_proj=False)),
-    "timm, SAM 2": ("timm", "sam2_tiny"),
+    "timm, SAM 2": ("timm_hieradet", "sam2_tiny"),
     "sam2": ("sam2", "sam2_tiny"),
     "transformers": ("transformers", SHALLOW),
     "hiera_dense": ("hiera_dense", SHALLOW | dict(pos_embed=TILED)),
@@ -86,7 +82,7 @@ ORIGINALS: dict[str, tuple[str, Make]] = {
     "fair clips": ("fair", lambda: peers.fair(peers.CLIPS["base_16x224"], stages=(1, 1, 1, 1))),
     "timm": ("timm", lambda: peers.of_timm("hiera_tiny_224")),
     "timm, absolute win": ("timm", lambda: peers.of_timm("hiera_small_abswin_256")),
-    "timm, SAM 2": ("timm", lambda: peers.of_timm("sam2_hiera_tiny", num_classes=0)),
+    "timm, SAM 2": ("timm_hieradet", lambda: peers.of_timm("sam2_hiera_tiny", num_classes=0)),
     "transformers": ("transformers", lambda: peers.of_transformers("tiny")),
 }
 
@@ -177,13 +173,46 @@ def test_other_networks_are_no_hiera() -> None:
         ("fair", dict(pos_embed=WIN), "Hiera's layout has no pos_embed_window"),
         ("fair", dict(layer_scale=1.0), r"no blocks.0.ls1.gamma, blocks.0.ls2.gamma, .* 7 more"),
         ("timm", dict(pos_embed=TILED), "timm's layout has no pos_embed_global"),
-        ("sam2", {}, "SAM 2's layout has pos_embed_window, and this trunk has not"),
+        ("sam2", {}, "layout has pos_embed_window, and this trunk has not"),
+        ("fair", dict(expand_proj=False), "linear shortcuts, and this trunk has none"),
         ("transformers", dict(pos_embed=WIN), "transformers' layout has no pos_embed_window"),
     ],
 )
 def test_a_layout_that_cannot_hold_a_trunk_says_so(layout: str, extras: dict, message: str) -> None:
     with pytest.raises(CheckpointError, match=message):
         LAYOUTS[layout](Hiera(SHALLOW | extras).state_dict())
+
+
+def test_windows_decide_which_class_of_timm_it_is() -> None:
+    with pytest.raises(CheckpointError, match="expected layout timm_hieradet"):
+        LAYOUTS["timm"](Hiera("sam2_tiny").state_dict())
+
+
+def test_two_names_for_one_parameter_are_refused() -> None:
+    state = Hiera(SHALLOW | dict(pos_embed=WIN)).state_dict()
+    state["pos_embed_win"] = state["pos_embed_window"]
+    with pytest.raises(CheckpointError, match="both stand for pos_embed_window"):
+        recognise(state)
+
+
+def test_swin_of_mmdet_is_not_taken_for_sam2() -> None:
+    with pytest.raises(CheckpointError, match="no Hiera trunk"):
+        recognise({"backbone.patch_embed.projection.weight": torch.zeros(96, 3, 4, 4)})
+
+
+@pytest.mark.parametrize("name", ARCHS)
+def test_shapes_tell_an_arch_that_takes_them(name: str) -> None:
+    with torch.device("meta"):
+        state = Hiera(name).state_dict()
+        again = Hiera(arch_of(state)).state_dict()
+    assert {n: t.shape for n, t in again.items()} == {n: t.shape for n, t in state.items()}
+
+
+def test_a_missing_layer_of_transformers_does_not_move_the_others() -> None:
+    state = LAYOUTS["transformers"](Hiera(SHALLOW).state_dict())
+    less = {n: t for n, t in state.items() if not n.startswith("encoder.stages.1.layers.0.")}
+    trunk = recognise(less).trunk
+    assert {n.split(".")[1] for n in trunk if n.startswith("blocks")} == {"0", "2", "3", "4"}
 
 
 def test_archs_have_different_traits() -> None:

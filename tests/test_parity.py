@@ -129,6 +129,18 @@ def test_stage_ends_equal_transformers(name: str, tmp_path: Path) -> None:
     assert_equal(trunk(images, return_intermediates=True)[1], theirs[-4:])
 
 
+@pytest.mark.parametrize("size", [(256, 256), (384, 512)])
+@torch.no_grad()
+def test_stage_ends_equal_the_sam2_trunk_of_transformers(
+    size: tuple[int, int], tmp_path: Path
+) -> None:
+    peer = peers.sam2_of_transformers(image_size=size)
+    trunk = loaded("sam2_tiny", peer, peers.save_transformers, tmp_path)
+    images = torch.randn(1, 3, *size)
+    theirs = peer(images).intermediate_hidden_states
+    assert_equal(trunk(images, return_intermediates=True)[1], theirs)
+
+
 @torch.no_grad()
 def test_stage_ends_equal_hiera_of_timm(tmp_path: Path) -> None:
     peer = peers.of_timm("hiera_tiny_224")

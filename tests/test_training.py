@@ -1,5 +1,6 @@
 """Two real iterations, an evaluation, and the tools around them, in both hosts."""
 
+import http.server
 import json
 import os
 import random
@@ -7,8 +8,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -18,7 +21,7 @@ import test as evaluate
 import tifffile
 import torch
 import train
-from conftest import ROOT
+from conftest import ROOT, Runs
 from mmengine.config import Config
 from PIL import Image
 from test_readme import EXAMPLES
@@ -231,18 +234,12 @@ def test_a_killed_training_goes_on(small: dict[str, Path], toy: Path, tmp_path: 
     assert not list(tmp_path.glob("*.part"))
 
 
-class Runs:
-    """A pickle of it runs a command when it is loaded unsafely."""
-
-    def __init__(self, marker: Path) -> None:
-        self.marker = marker
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return os.system, (f"touch {self.marker}",)
-
-
 def test_code_in_a_checkpoint_is_refused_through_every_door(
-    small: dict[str, Path], toy: Path, tmp_path: Path, refused: Refused
+    small: dict[str, Path],
+    toy: Path,
+    tmp_path: Path,
+    refused: Refused,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """mmengine's own loaders would run it, on both stacks."""
     config, run = small["mmseg"], tmp_path / "run"
@@ -257,9 +254,19 @@ def test_code_in_a_checkpoint_is_refused_through_every_door(
         (train.main, config, *own, "--cfg-options", f"load_from={path}", *SHORT),
     ):
         assert "refused, since loading it could run code" in refused(main, *args)
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(http.server.SimpleHTTPRequestHandler, directory=run)
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path / "hub"))
+    url = f"http://127.0.0.1:{server.server_port}/iter_1.pth"
+    assert "refused, since loading" in refused(evaluate.main, config, url, *own)
+    server.shutdown()
     assert not (tmp_path / "ran").exists()
     message = refused(evaluate.main, config, "sam2.1_hiera_tiny", *own)
     assert "published weights go into backbone.init_cfg" in message
+    assert "no such file" in refused(evaluate.main, config, run / "iter_9.pth", *own)
+    assert "no such file" in refused(train.main, config, *own, "--resume", run / "iter_9.pth")
 
 
 def test_a_trained_checkpoint_is_the_start_of_another_model(
@@ -271,7 +278,7 @@ def test_a_trained_checkpoint_is_the_start_of_another_model(
     backbone = HieraBackbone(cfg.model.backbone.arch)
     report = load_pretrained(backbone, work_dir / "iter_2.pth")
     assert report.content.layout == "hiera_dense detector or segmenter"
-    assert "output norms too (8)" in report.changes
+    assert "8 of output norms among them" in report.changes
     state = torch.load(work_dir / "iter_2.pth", weights_only=False)["state_dict"]
     for name, tensor in backbone.state_dict().items():
         assert torch.equal(tensor, state[f"backbone.{name}"])

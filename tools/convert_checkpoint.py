@@ -11,18 +11,10 @@ import torch
 
 from hiera_dense import fetch, files
 from hiera_dense.checkpoint import fit, require_finite
-from hiera_dense.formats import (
-    LAYOUTS,
-    WRAPPERS,
-    CheckpointError,
-    Content,
-    fitting_archs,
-    recognise,
-    stages_of,
-    state_dict_of,
-    table_of,
-)
+from hiera_dense.errors import CheckpointError
+from hiera_dense.formats import LAYOUTS, WRAPPERS, Content, recognise, state_dict_of
 from hiera_dense.hiera import Hiera
+from hiera_dense.shapes import arch_of, fitting_archs, stages_of, tables_of
 
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -42,7 +34,7 @@ def describe(said: str, content: Content, metadata: dict[str, str]) -> str:
         "arch": " or ".join(fitting_archs(trunk)) or "none of the known ones",
         "width, blocks": f"{len(patches)}, {list(stages_of(trunk))}",
         "patches": f"{patches.shape[1]} channels, {' x '.join(map(str, patches.shape[2:]))}",
-        "positions": table_of(trunk),
+        "positions": ", ".join(f"{n} {shape}" for n, shape in tables_of(trunk).items()),
         "trunk": f"{values / 1e6:.1f} M values in {len(trunk)} tensors, {patches.dtype}; {finite}",
         "left over": content.left_over,
         **{f"says {key}": value for key, value in metadata.items()},
@@ -51,19 +43,16 @@ def describe(said: str, content: Content, metadata: dict[str, str]) -> str:
 
 
 def check(content: Content) -> str:
-    """Compare with the arch that fits, and name it.
+    """Compare with an arch of these shapes, and name those of them that are known.
 
     Raises:
         CheckpointError: Names are missing or unexpected, or values are not finite.
     """
-    require_finite(content.trunk)
-    archs = fitting_archs(content.trunk)
-    if archs:
-        channels = content.trunk["patch_embed.proj.weight"].shape[1]
-        with torch.device("meta"):
-            trunk = Hiera(archs[0], in_channels=channels)
-        fit(content.trunk, trunk)
-    return " or ".join(archs)
+    channels = content.trunk["patch_embed.proj.weight"].shape[1]
+    with torch.device("meta"):
+        trunk = Hiera(arch_of(content.trunk), in_channels=channels)
+    fit(content.trunk, trunk)
+    return " or ".join(fitting_archs(content.trunk))
 
 
 def main() -> None:
@@ -90,12 +79,14 @@ def main() -> None:
         if args.info:
             print(describe(args.source, content, metadata))
             return
+        known = place.weight.licence if place.weight else metadata.get("licence")
+        if args.licence and known not in (None, args.licence):
+            sys.exit(f"--licence {args.licence}: {args.source} has the licence {known}")
         arch = check(content)
         tensors = LAYOUTS[args.to](content.trunk)
     except (CheckpointError, FileNotFoundError) as error:
         sys.exit(str(error))
-    licence = args.licence or (place.weight.licence if place.weight else metadata.get("licence"))
-    notes = dict(source=args.source, licence=licence, arch=arch, layout=args.to)
+    notes = dict(source=args.source, licence=args.licence or known, arch=arch, layout=args.to)
     files.write(destination, tensors, {k: v for k, v in notes.items() if v}, WRAPPERS.get(args.to))
     print(f"{destination}: {len(tensors)} tensors; left behind: {content.left_over}")
 

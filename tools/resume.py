@@ -29,7 +29,7 @@ def seed_of(checkpoint: str) -> int | None:
     content = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     if "optimizer" not in content:
         sys.exit(f"{checkpoint} holds no optimizer; expected an iter_*.pth or epoch_*.pth of a run")
-    return cast("int | None", content["meta"].get("seed"))
+    return cast("int | None", content.get("meta", {}).get("seed"))
 
 
 def checkpoint_folder(cfg: Config) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from guard import refuse_code
 from make_toy_data import write_split
 from mmengine.config import Config
 from mmengine.runner import Runner
@@ -26,9 +27,12 @@ from hiera_dense.formats import recognise, state_dict_of
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs/study/segformer-head_hiera-xs_1xb8-600i_mask-folder-128x128.py"
 METHODS = ("window_aware", "tile", "interpolate")
+# Attention of stages 3 and 4 at evaluation. The windows are as large as the grids of the training, as
+# HieraDet's are: there, both are the same network.
+PLANS = {"global": (8, 4, 0, 0), "windows": (8, 4, 8, 4)}
 SCALES = (0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 SIDE, UNIT = 128, (8, 8)
-Scores = dict[str, dict[float, list[float]]]  # method, scale, one for each seed
+Scores = dict[str, dict[float, list[float]]]  # plan and method, scale, one for each seed
 
 
 def load(work_dir: Path, seed: int) -> Config:
@@ -40,18 +44,18 @@ def load(work_dir: Path, seed: int) -> Config:
 
 
 def train(work_dir: Path, seed: int) -> Path:
-    """Train with one seed, and give the checkpoint; one that is there already is taken."""
+    """Train with one seed, and give the checkpoint."""
     cfg = load(work_dir, seed)
-    checkpoint = Path(cfg.work_dir) / f"iter_{cfg.train_cfg.max_iters}.pth"
-    if not checkpoint.exists():
-        Runner.from_cfg(cfg).train()
-    return checkpoint
+    Runner.from_cfg(cfg).train()
+    return Path(cfg.work_dir) / f"iter_{cfg.train_cfg.max_iters}.pth"
 
 
-def evaluate(work_dir: Path, seed: int, checkpoint: Path, method: str, side: int) -> float:
+def evaluate(work_dir: Path, seed: int, checkpoint: Path, name: str, side: int) -> float:
     """The mIoU, in percent, on images of about `side` x `side` pixels."""
+    plan, method = name.split(", ")
     cfg = load(work_dir, seed)
     cfg.load_from = str(checkpoint)
+    cfg.model.backbone.window_spec = PLANS[plan]
     cfg.model.backbone.pos_embed.resize = method
     resize = next(step for step in cfg.test_dataloader.dataset.pipeline if step.type == "Resize")
     resize.scale = (side, side)
@@ -76,11 +80,11 @@ def shares(table: Tensor) -> tuple[float, float, float]:
 
 def markdown(scores: Scores) -> str:
     """The scores as a table: mean and standard deviation over the seeds."""
-    lines = ["| resize | " + " | ".join(f"{scale:g}x" for scale in SCALES) + " |"]
+    lines = ["| stages 3 and 4, resize | " + " | ".join(f"{scale:g}x" for scale in SCALES) + " |"]
     lines.append("|---" * (len(SCALES) + 1) + "|")
-    for method, of_method in scores.items():
-        cells = [f"{statistics.mean(v):.1f} ({deviation(v):.1f})" for v in of_method.values()]
-        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
+    for name, of_name in scores.items():
+        cells = [f"{statistics.mean(v):.1f} ({deviation(v):.1f})" for v in of_name.values()]
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
@@ -91,16 +95,20 @@ def deviation(values: list[float]) -> float:
 
 def plot(scores: Scores, out: Path) -> None:
     """Score against resolution, a line for each way."""
-    figure, axes = plt.subplots(figsize=(6, 4))
-    for method, of_method in scores.items():
-        means = [statistics.mean(values) for values in of_method.values()]
-        bars = [deviation(values) for values in of_method.values()]
-        axes.errorbar(list(of_method), means, bars, marker="o", capsize=3, label=method)
-    axes.set_xlabel(f"image size at evaluation, in sizes of the training ({SIDE} px)")
-    axes.set_ylabel("mIoU (%)")
-    axes.legend()
-    axes.grid(alpha=0.3)
-    figure.savefig(out, dpi=120, bbox_inches="tight")
+    figure, both = plt.subplots(1, len(PLANS), figsize=(11, 4), sharey=True)
+    for axes, plan in zip(both, PLANS, strict=True):
+        for method in METHODS:
+            of_scale = scores[f"{plan}, {method}"]
+            means = [statistics.mean(values) for values in of_scale.values()]
+            bars = [deviation(values) for values in of_scale.values()]
+            axes.errorbar(list(of_scale), means, bars, marker="o", capsize=3, label=method)
+        axes.set_title(f"stages 3 and 4 at evaluation: {plan}")
+        axes.set_xlabel(f"image size, in sizes of the training ({SIDE} px)")
+        axes.grid(alpha=0.3)
+    both[0].set_ylabel("mIoU (%)")
+    both[0].legend()
+    figure.savefig(out, dpi=100, bbox_inches="tight")
+    plt.close(figure)
 
 
 def picture(table: Tensor, out: Path, channels: int = 3, grid: int = 80) -> None:
@@ -122,6 +130,7 @@ def picture(table: Tensor, out: Path, channels: int = 3, grid: int = 80) -> None
             cell.set_yticks([])
         row[0].set_ylabel(f"channel {int(channel)}")
     figure.savefig(out, dpi=100, bbox_inches="tight")
+    plt.close(figure)
 
 
 def main() -> None:
@@ -137,21 +146,23 @@ def main() -> None:
         "--work-dir", type=Path, default=ROOT / "work_dirs/positions", help="runs and results"
     )
     args = parser.parse_args()
+    refuse_code()
     data = args.data
     if data is None:
-        for split, images, seed in (("train", 200, 0), ("val", 40, 1)):
+        for split, images, seed in (("train", 200, 0), ("val", 24, 1)):
             write_split(args.work_dir / "data", split, images, 320, seed)
         data = args.work_dir / "data/segments"
     os.environ[VARIABLE] = str(data)
     checkpoints = [train(args.work_dir, seed) for seed in range(args.seeds)]
     scores: Scores = {
-        method: {
+        f"{plan}, {method}": {
             scale: [
-                evaluate(args.work_dir, seed, checkpoint, method, round(SIDE * scale))
+                evaluate(args.work_dir, seed, checkpoint, f"{plan}, {method}", round(SIDE * scale))
                 for seed, checkpoint in enumerate(checkpoints)
             ]
             for scale in SCALES
         }
+        for plan in PLANS
         for method in METHODS
     }
     tables = [table_of(checkpoint) for checkpoint in checkpoints]

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from options import load_config, make_parser, start_processes
 
-from hiera_dense.formats import CheckpointError
+from hiera_dense.errors import CheckpointError
 
 
 class SavePictures(Hook):  # type: ignore[misc]  # mmengine ships no types

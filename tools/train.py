@@ -13,7 +13,7 @@ from options import default_work_dir, load_config, make_parser, start_processes
 from preflight import check_channels
 from resume import resume_from
 
-from hiera_dense.formats import CheckpointError
+from hiera_dense.errors import CheckpointError
 
 
 def check_own_data(cfg: Config) -> None:
@@ -64,7 +64,7 @@ def main() -> None:
         runner = Runner.from_cfg(cfg)
         check_channels(runner)
         runner.train()
-    except CheckpointError as error:
+    except (CheckpointError, FileNotFoundError) as error:
         sys.exit(str(error))
 
 

@@ -1,0 +1,95 @@
+"""What the shapes of a trunk's weights, under our names, tell about its architecture."""
+
+import math
+import re
+from itertools import groupby
+from typing import Any
+
+from torch import Tensor
+
+from hiera_dense.arch import Arch
+from hiera_dense.errors import CheckpointError
+from hiera_dense.variants import ARCHS
+
+State = dict[str, Tensor]
+
+_PATCHES = "patch_embed.proj.weight"
+_NORM2 = r"blocks\.(\d+)\.norm2\.weight"
+
+
+def stages_of(trunk: State) -> tuple[int, ...]:
+    """Blocks per stage, from the widths of the blocks."""
+    norms = {int(m[1]): trunk[n] for n in trunk if (m := re.fullmatch(_NORM2, n))}
+    widths = [norms[i].numel() for i in sorted(norms)]
+    return tuple(len(list(group)) for _, group in groupby(widths))
+
+
+def tables_of(trunk: State) -> dict[str, tuple[int, ...]]:
+    """The shapes of the position tables."""
+    return {n: tuple(table.shape) for n, table in trunk.items() if n.startswith("pos_embed")}
+
+
+def arch_of(trunk: State) -> dict[str, Any]:
+    """Fields of an `Arch` whose trunk has the shapes of these weights.
+
+    Heads, windows and strides are not to be seen in shapes; they are some.
+    """
+    patches, tables = trunk[_PATCHES], tables_of(trunk)
+    axes = patches.ndim - 2
+    if not 2 <= axes <= 3:
+        raise CheckpointError(f"{_PATCHES} of shape {tuple(patches.shape)}; expected 4 or 5 axes")
+    ones = (1,) * (axes - 1)
+    kind, size = "absolute", (tables.get("pos_embed", (1, 1, 1))[1], *ones)
+    unit = (*ones, 1)
+    extras: dict[str, Any] = {}
+    if "pos_embed_window" in tables:
+        kind, size = "absolute_win", tables.get("pos_embed", (1, 1, *ones, 1))[2:]
+        unit = tables["pos_embed_window"][2:]
+    elif "pos_embed_spatial" in tables:
+        temporal = tables.get("pos_embed_temporal", (1, 1, 1))[1]
+        kind, size = "separable", (temporal, tables["pos_embed_spatial"][1], 1)
+    elif "pos_embed_global" in tables:
+        extras = dict(resize="tile", global_size=tables["pos_embed_global"][2:])
+    return dict(
+        embed_dim=len(patches),
+        num_heads=1,
+        stages=stages_of(trunk),
+        window_spec=(0,) * len(stages_of(trunk)),
+        pos_embed=dict(kind=kind, size=size, **extras),
+        layer_scale=1.0 if any(".ls1." in name for name in trunk) else None,
+        expand_proj=any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in trunk),
+        patch_kernel=tuple(patches.shape[2:]),
+        patch_stride=(1,) * axes,
+        patch_padding=(0,) * axes,
+        mask_unit=unit,
+        q_stride=(1,) * axes,
+    )
+
+
+def fitting_archs(trunk: State) -> list[str]:
+    """The names in `ARCHS` whose weights have the shapes of these."""
+    traits = (
+        trunk[_PATCHES].shape[:1] + trunk[_PATCHES].shape[2:],
+        stages_of(trunk),
+        tables_of(trunk),
+        any(".ls1." in name for name in trunk),
+        any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in trunk),
+    )
+    return [name for name, arch in ARCHS.items() if traits == _traits_of(arch)]
+
+
+def _traits_of(arch: Arch) -> tuple[Any, ...]:
+    size, dim = arch.pos_embed.table_size, arch.embed_dim
+    tables: dict[str, dict[str, tuple[int, ...]]] = {
+        "absolute": {"pos_embed": (1, math.prod(size), dim)},
+        "absolute_win": {
+            "pos_embed": (1, dim, *size),
+            "pos_embed_window": (1, dim, *arch.mask_unit),
+        },
+        "separable": {
+            "pos_embed_spatial": (1, math.prod(size[1:]), dim),
+            "pos_embed_temporal": (1, size[0], dim),
+        },
+    }
+    own, scaled = tables[arch.pos_embed.kind], arch.layer_scale is not None
+    return ((dim, *arch.patch_kernel), arch.stages, own, scaled, arch.expand_proj)
