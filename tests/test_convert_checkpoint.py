@@ -130,9 +130,9 @@ def test_bad_input_is_named_and_nothing_is_written(
     state = Hiera("tiny").state_dict()
     out = tmp_path / "out.safetensors"
     torch.save(dict(state, x=Runs(tmp_path / "ran")), tmp_path / "code.pth")
-    torch.save(
-        {k: v for k, v in state.items() if k != "blocks.3.attn.proj.bias"}, tmp_path / "a.pth"
-    )
+    for name, missing in (("a", "blocks.3.attn.proj.bias"), ("b", "blocks.3.norm2.weight")):
+        less = {n: tensor for n, tensor in state.items() if n != missing}
+        torch.save(less, tmp_path / f"{name}.pth")
     torch.save(dict(state, pos_embed=state["pos_embed"] * float("nan")), tmp_path / "nan.pth")
     torch.save(state, tmp_path / "whole.pth")
     for args, message in (

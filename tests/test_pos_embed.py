@@ -128,14 +128,21 @@ def test_a_tiled_table_may_have_a_global_part_that_starts_at_zero() -> None:
 
 
 @torch.no_grad()
-def test_an_embedding_is_remembered_until_something_changes() -> None:
+def test_embeddings_are_remembered_until_something_changes() -> None:
     trunk = Hiera(SMALL).eval()
-    first = trunk.position_embedding((20, 30))
-    assert trunk.position_embedding((20, 30)) is first
-    assert trunk.position_embedding((30, 20)) is not first
-    assert trunk.position_embedding((20, 30)) is not first
+    grids = [(20, 30), (30, 20), (8, 8), (9, 9)]
+    first = [trunk.position_embedding(grid) for grid in grids]
+    assert all(trunk.position_embedding(g) is e for g, e in zip(grids, first, strict=True))
+    trunk.position_embedding((40, 40))  # one more than is kept: the oldest goes
+    assert trunk.position_embedding((30, 20)) is first[1]
+    assert trunk.position_embedding((20, 30)) is not first[0]
     with torch.enable_grad():
-        assert trunk.position_embedding((20, 30)).requires_grad
+        assert trunk.position_embedding((30, 20)).requires_grad
+    with torch.inference_mode():
+        assert trunk.position_embedding((30, 20)).is_inference()
+    assert not trunk.position_embedding((30, 20)).is_inference()
+    kept = trunk.position_embedding((30, 20))
+    assert trunk.train().eval().position_embedding((30, 20)) is not kept
 
 
 def swap(trunk: Hiera) -> None:

@@ -27,8 +27,8 @@ from hiera_dense.formats import recognise, state_dict_of
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs/study/segformer-head_hiera-xs_1xb8-600i_mask-folder-128x128.py"
 METHODS = ("window_aware", "tile", "interpolate")
-# Attention of stages 3 and 4 at evaluation. The windows are as large as the grids of the training, as
-# HieraDet's are: there, both are the same network.
+# Attention of stages 3 and 4 at evaluation. The windows are as large as the grids of the training,
+# as HieraDet's are: at that size both are the same network.
 PLANS = {"global": (8, 4, 0, 0), "windows": (8, 4, 8, 4)}
 SCALES = (0.75, 1.0, 1.25, 1.5, 2.0, 2.5)
 SIDE, UNIT = 128, (8, 8)
