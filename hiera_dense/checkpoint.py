@@ -84,6 +84,7 @@ def load_pretrained(
         FileNotFoundError: There is no such file.
         CheckpointError: The weights cannot be had, or are not those of this trunk: names are
             missing, unexpected or of another shape, or values are not finite. Nothing was filled.
+        TypeError: The model has no Hiera trunk.
     """
     report = fill(model, source, permissive_only, prefix)
     # A warning, since that is what Python shows where nobody set up logging.
@@ -96,6 +97,10 @@ def fill(
 ) -> Report:
     """`load_pretrained` without logging."""
     trunk: Any = getattr(model, "trunk", model)
+    if not isinstance(getattr(trunk, "arch", None), Arch):
+        raise TypeError(f"a {type(model).__name__}; expected a Hiera or a HieraBackbone")
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise CheckpointError("the model is on the meta device, which keeps no values")
     place = fetch.understand(source)
     if permissive_only and place.weight:
         _require_permissive(place.said, place.weight.licence)
@@ -147,8 +152,8 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
     if _ZERO_AT_FIRST in own and _ZERO_AT_FIRST not in state:
         state[_ZERO_AT_FIRST] = torch.zeros_like(own[_ZERO_AT_FIRST])
         changes.append(f"{_ZERO_AT_FIRST} starts at zero")
-    given = state[_PATCHES].shape[1]
-    if given != trunk.in_channels and own[_PATCHES].ndim == state[_PATCHES].ndim:
+    axes = own[_PATCHES].ndim
+    if state[_PATCHES].ndim == axes and (given := state[_PATCHES].shape[1]) != trunk.in_channels:
         state[_PATCHES] = _adapt_channels(state[_PATCHES], trunk.in_channels)
         changes.append(f"patch embedding adapted from {given} channels to {trunk.in_channels}")
     if trunk.arch.pos_embed.kind == "absolute_win" and "pos_embed_window" not in state:

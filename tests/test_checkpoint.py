@@ -67,6 +67,14 @@ def another_table(state: State) -> None:
     state["pos_embed"] = torch.zeros(1, 32 * 32, 8)
 
 
+def flat(state: State) -> None:
+    state["patch_embed.proj.weight"] = torch.zeros(7)
+
+
+def flat_table(state: State) -> None:
+    state["pos_embed"] = torch.zeros(7)
+
+
 def nan(state: State) -> None:
     state["blocks.3.mlp.fc1.weight"][3, 2] = float("nan")
 
@@ -81,6 +89,8 @@ BROKEN: dict[str, tuple[Callable[[State], None], str]] = {
     "reshaped": (reshape, r"another shape: blocks.2.norm1.bias \(5,\), expected \(16,\)"),
     "too many": (add, "unexpected: blocks.4.norm1.bias"),
     "another table": (another_table, r"pos_embed \(1, 1024, 8\), expected \(1, 3136, 8\)"),
+    "flat patches": (flat, r"another shape: patch_embed.proj.weight \(7,\), expected \(8, 3, 7"),
+    "a flat table": (flat_table, r"another shape: pos_embed \(7,\), expected \(1, 3136, 8\)"),
     "NaN": (nan, "NaN or infinity in blocks.3.mlp.fc1.weight; expected finite"),
     "infinity": (infinite, "NaN or infinity in patch_embed.proj.weight; expected finite"),
 }
@@ -106,6 +116,15 @@ def test_weights_of_another_arch_say_which(tmp_path: Path) -> None:
         load_pretrained(Hiera("small"), path)
     with pytest.raises(CheckpointError, match=r"missing: pos_embed_spatial.* fit arch 'tiny'"):
         load_pretrained(Hiera("base_16x224"), path)
+
+
+def test_a_model_that_cannot_be_filled_is_named() -> None:
+    with pytest.raises(TypeError, match="a Linear; expected a Hiera or a HieraBackbone"):
+        load_pretrained(nn.Linear(2, 2), "hiera_tiny_224.mae_in1k")
+    with torch.device("meta"):
+        trunk = Hiera(SMALL)
+    with pytest.raises(CheckpointError, match="on the meta device"):
+        load_pretrained(trunk, "hiera_tiny_224.mae_in1k")
 
 
 CLIPS = SMALL | dict(mask_unit=(1, 8, 8), q_stride=(1, 2, 2), patch_kernel=(3, 7, 7))
