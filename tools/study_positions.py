@@ -27,6 +27,7 @@ from hiera_dense.formats import recognise, state_dict_of
 ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "configs/study/segformer-head_hiera-xs_1xb8-600i_mask-folder-128x128.py"
 METHODS = ("window_aware", "tile", "interpolate")
+NONE = "no positions"  # the control: a table of zeros
 # Attention of stages 3 and 4 at evaluation. The windows are as large as the grids of the training,
 # as HieraDet's are: at that size both are the same network.
 PLANS = {"global": (8, 4, 0, 0), "windows": (8, 4, 8, 4)}
@@ -50,13 +51,22 @@ def train(work_dir: Path, seed: int) -> Path:
     return Path(cfg.work_dir) / f"iter_{cfg.train_cfg.max_iters}.pth"
 
 
+def without_positions(checkpoint: Path) -> Path:
+    """A copy of a checkpoint whose position table is zero."""
+    state = state_dict_of(files.read(checkpoint)[0])
+    state["backbone.trunk.pos_embed"].zero_()
+    copy = checkpoint.with_name("no_positions.pth")
+    torch.save({"state_dict": state, "meta": {}}, copy)
+    return copy
+
+
 def evaluate(work_dir: Path, seed: int, checkpoint: Path, name: str, side: int) -> float:
     """The mIoU, in percent, on images of about `side` x `side` pixels."""
     plan, method = name.split(", ")
     cfg = load(work_dir, seed)
-    cfg.load_from = str(checkpoint)
+    cfg.load_from = str(without_positions(checkpoint) if method == NONE else checkpoint)
     cfg.model.backbone.window_spec = PLANS[plan]
-    cfg.model.backbone.pos_embed.resize = method
+    cfg.model.backbone.pos_embed.resize = METHODS[0] if method == NONE else method
     resize = next(step for step in cfg.test_dataloader.dataset.pipeline if step.type == "Resize")
     resize.scale = (side, side)
     return float(Runner.from_cfg(cfg).test()["mIoU"])
@@ -97,7 +107,7 @@ def plot(scores: Scores, out: Path) -> None:
     """Score against resolution, a line for each way."""
     figure, both = plt.subplots(1, len(PLANS), figsize=(11, 4), sharey=True)
     for axes, plan in zip(both, PLANS, strict=True):
-        for method in METHODS:
+        for method in (*METHODS, NONE):
             of_scale = scores[f"{plan}, {method}"]
             means = [statistics.mean(values) for values in of_scale.values()]
             bars = [deviation(values) for values in of_scale.values()]
@@ -163,7 +173,7 @@ def main() -> None:
             for scale in SCALES
         }
         for plan in PLANS
-        for method in METHODS
+        for method in (*METHODS, NONE)
     }
     tables = [table_of(checkpoint) for checkpoint in checkpoints]
     parts = [statistics.mean(values) for values in zip(*map(shares, tables), strict=True)]
