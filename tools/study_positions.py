@@ -88,12 +88,24 @@ def shares(table: Tensor) -> tuple[float, float, float]:
     return parts[0], parts[1], parts[2]
 
 
-def markdown(scores: Scores) -> str:
-    """The scores as a table: mean and standard deviation over the seeds."""
-    lines = ["| stages 3 and 4, resize | " + " | ".join(f"{scale:g}x" for scale in SCALES) + " |"]
+def ahead(scores: Scores) -> Scores:
+    """How far each way is ahead of interpolation of the whole table, seed by seed."""
+    differences: Scores = {}
+    for name, of_scale in scores.items():
+        base = scores[f"{name.split(', ')[0]}, interpolate"]
+        differences[name] = {
+            scale: [a - b for a, b in zip(values, base[scale], strict=True)]
+            for scale, values in of_scale.items()
+        }
+    return differences
+
+
+def markdown(title: str, scores: Scores, number: str = ".1f") -> str:
+    """Scores as a table: mean and standard deviation over the seeds."""
+    lines = [f"| {title} | " + " | ".join(f"{scale:g}x" for scale in SCALES) + " |"]
     lines.append("|---" * (len(SCALES) + 1) + "|")
-    for name, of_name in scores.items():
-        cells = [f"{statistics.mean(v):.1f} ({deviation(v):.1f})" for v in of_name.values()]
+    for name, of_scale in scores.items():
+        cells = [f"{statistics.mean(v):{number}} ({deviation(v):.1f})" for v in of_scale.values()]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
@@ -104,20 +116,22 @@ def deviation(values: list[float]) -> float:
 
 
 def plot(scores: Scores, out: Path) -> None:
-    """Score against resolution, a line for each way."""
-    figure, both = plt.subplots(1, len(PLANS), figsize=(11, 4), sharey=True)
-    for axes, plan in zip(both, PLANS, strict=True):
-        for method in (*METHODS, NONE):
-            of_scale = scores[f"{plan}, {method}"]
-            means = [statistics.mean(values) for values in of_scale.values()]
-            bars = [deviation(values) for values in of_scale.values()]
-            axes.errorbar(list(of_scale), means, bars, marker="o", capsize=3, label=method)
-        axes.set_title(f"stages 3 and 4 at evaluation: {plan}")
-        axes.set_xlabel(f"image size, in sizes of the training ({SIDE} px)")
-        axes.grid(alpha=0.3)
-    both[0].set_ylabel("mIoU (%)")
-    both[0].legend()
-    figure.savefig(out, dpi=100, bbox_inches="tight")
+    """Score against resolution, and below it how far each way is ahead of interpolation."""
+    figure, axes = plt.subplots(2, len(PLANS), figsize=(10, 7), sharex=True, sharey="row")
+    for column, plan in enumerate(PLANS):
+        for row, kind in zip(axes[:, column], (scores, ahead(scores)), strict=True):
+            row.grid(alpha=0.3)
+            for method in (*METHODS, NONE):
+                values = kind[f"{plan}, {method}"]
+                means = [statistics.mean(of_seeds) for of_seeds in values.values()]
+                bars = [deviation(of_seeds) for of_seeds in values.values()]
+                row.errorbar(list(values), means, bars, marker="o", capsize=3, label=method)
+        axes[0, column].set_title(f"stages 3 and 4 at evaluation: {plan}")
+        axes[1, column].set_xlabel(f"image size, in sizes of the training ({SIDE} px)")
+    axes[0, 0].set_ylabel("mIoU (%)")
+    axes[1, 0].set_ylabel("difference to interpolate, seed by seed")
+    axes[0, 0].legend()
+    figure.savefig(out, dpi=90, bbox_inches="tight")
     plt.close(figure)
 
 
@@ -131,11 +145,12 @@ def picture(table: Tensor, out: Path, channels: int = 3, grid: int = 80) -> None
     figure, axes = plt.subplots(
         channels, len(columns), figsize=(2.6 * len(columns), 2.6 * channels), squeeze=False
     )
+    for cell, title in zip(axes[0], columns, strict=True):
+        cell.set_title(title, fontsize=9)
     for row, channel in zip(axes, most, strict=True):
         limit = float(table[..., channel].abs().max())
-        for cell, (title, values) in zip(row, columns.items(), strict=True):
+        for cell, values in zip(row, columns.values(), strict=True):
             cell.imshow(np.asarray(values[0, :, :, channel]), cmap="RdBu", vmin=-limit, vmax=limit)
-            cell.set_title(title if row is axes[0] else "", fontsize=9)
             cell.set_xticks([])
             cell.set_yticks([])
         row[0].set_ylabel(f"channel {int(channel)}")
@@ -177,10 +192,14 @@ def main() -> None:
     }
     tables = [table_of(checkpoint) for checkpoint in checkpoints]
     parts = [statistics.mean(values) for values in zip(*map(shares, tables), strict=True)]
-    summary = markdown(scores) + (
-        "\n\nVariance of the trained tables: {:.0f} % window part, {:.0f} % global part, {:.0f} % "
-        "rest.\n".format(*parts)
+    others = {k: v for k, v in ahead(scores).items() if not k.endswith(", interpolate")}
+    shared = "{:.0f} % window part, {:.0f} % global part, {:.0f} % rest".format(*parts)
+    paragraphs = (
+        markdown("mIoU: stages 3 and 4, resize", scores),
+        markdown("ahead of interpolate, seed by seed", others, "+.1f"),
+        f"Variance of the trained tables: {shared}.",
     )
+    summary = "\n\n".join(paragraphs) + "\n"
     (args.work_dir / "positions.md").write_text(summary)
     (args.work_dir / "positions.json").write_text(json.dumps(scores, indent=1))
     plot(scores, args.work_dir / "positions.png")
