@@ -183,6 +183,9 @@ def located(source: str, hub: str, home: Path, **env: str) -> subprocess.Complet
     """In a process of its own, since huggingface_hub reads its settings when it is imported."""
     code = f"from hiera_dense import fetch; print(fetch.locate(fetch.understand({source!r})))"
     settings = dict(HF_ENDPOINT=hub, HF_HOME=str(home), HF_HUB_DISABLE_XET="1", **env)
+    settings |= dict(
+        https_proxy="http://127.0.0.1:9", no_proxy="127.0.0.1"
+    )  # nothing else is there
     command = [sys.executable, "-c", code]
     return subprocess.run(command, capture_output=True, text=True, env=os.environ | settings)
 
