@@ -7,7 +7,7 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner as MMEngineRunner
-from preflight import last_whole_checkpoint
+from resume import last_whole_checkpoint
 
 from hiera_dense.saving import CheckpointHook, WholeFiles
 
