@@ -78,7 +78,7 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
 
         Returns:
             One map for each of `out_indices`, shape (B, C, ceil(H / stride), ceil(W / stride)),
-            stride 4 to 32.
+            stride 4 to 32. Of clips (B, C_in, T, H, W) maps (B, C, ceil(T / 2), ...).
         """
         _, stages = self.trunk(x, return_intermediates=True)
         return tuple(

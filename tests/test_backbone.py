@@ -19,9 +19,17 @@ def shapes(maps: tuple[Tensor, ...]) -> list[tuple[int, ...]]:
     return [tuple(m.shape) for m in maps]
 
 
-def expected_shapes(name: str, batch: int, height: int, width: int) -> list[tuple[int, ...]]:
+def expected_shapes(name: str, batch: int, *size: int) -> list[tuple[int, ...]]:
+    """Of an image (H, W), or of a clip (T, H, W), whose frames are halved once."""
+    *frames, height, width = size
     return [
-        (batch, dim, math.ceil(height / stride), math.ceil(width / stride))
+        (
+            batch,
+            dim,
+            *(math.ceil(n / 2) for n in frames),
+            math.ceil(height / stride),
+            math.ceil(width / stride),
+        )
         for dim, stride in zip(ARCHS[name].dims, (4, 8, 16, 32), strict=True)
     ]
 
@@ -29,7 +37,9 @@ def expected_shapes(name: str, batch: int, height: int, width: int) -> list[tupl
 @pytest.mark.parametrize("name", ARCHS)
 def test_every_arch(name: str) -> None:
     model = backbone(name)
-    for mode, batch, size in [(True, 2, (64, 96)), (False, 1, (50, 75)), (True, 1, (33, 20))]:
+    frames = (5,) if "16x" in name else ()
+    for mode, batch, side in [(True, 2, (64, 96)), (False, 1, (50, 75)), (True, 1, (33, 20))]:
+        size = (*frames, *side)
         model.train(mode)
         maps = model(torch.randn(batch, 3, *size))
         assert shapes(maps) == expected_shapes(name, batch, *size)

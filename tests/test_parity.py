@@ -134,7 +134,7 @@ def test_stage_ends_equal_transformers(name: str, tmp_path: Path) -> None:
 def test_stage_ends_equal_the_sam2_trunk_of_transformers(
     size: tuple[int, int], tmp_path: Path
 ) -> None:
-    peer = peers.sam2_of_transformers(image_size=size)
+    peer = peers.sam2_of_transformers(image_size=list(size))
     trunk = loaded("sam2_tiny", peer, peers.save_transformers, tmp_path)
     images = torch.randn(1, 3, *size)
     theirs = peer(images).intermediate_hidden_states
