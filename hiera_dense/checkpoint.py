@@ -15,10 +15,9 @@ from hiera_dense import pos_embed as positions
 from hiera_dense.arch import Arch
 from hiera_dense.errors import CheckpointError
 from hiera_dense.formats import Content, recognise, state_dict_of
-from hiera_dense.shapes import State, fitting_archs
+from hiera_dense.shapes import PATCHES, State, fitting_archs
 from hiera_dense.variants import ARCHS, PERMISSIVE, WEIGHTS
 
-_PATCHES = "patch_embed.proj.weight"
 _ZERO_AT_FIRST = "pos_embed_global"  # no published file has it
 
 
@@ -112,16 +111,15 @@ def fill(
     try:
         content = recognise(state_dict_of(checkpoint), prefix)
         state, changes = fit(content.trunk, trunk)
+        own = {} if trunk is model else _output_norms(model, content.prefix)
+        norms = {n: t for n, t in content.beside.items() if n in own and t.shape == own[n].shape}
+        require_finite(norms)
     except CheckpointError as error:
         raise CheckpointError(f"{place.said}: {error}") from None
-    norms = {} if trunk is model else _output_norms(content, model)
-    require_finite(norms)
     beside = {name: t for name, t in content.beside.items() if name not in norms}
-    own = {content.prefix.removesuffix("trunk.") + n: t for n, t in model.state_dict().items()}
-    anew = [n for n in own if "trunk." not in n and n not in norms]
     if norms:
         changes = (*changes, f"{len(norms)} of output norms among them")
-    if norms and anew:
+    if norms and (anew := [name for name in own if name not in norms]):
         changes = (*changes, f"starting anew: {_some(anew)}")
     trunk_own = trunk.state_dict()
     with torch.no_grad():
@@ -152,9 +150,9 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
     if _ZERO_AT_FIRST in own and _ZERO_AT_FIRST not in state:
         state[_ZERO_AT_FIRST] = torch.zeros_like(own[_ZERO_AT_FIRST])
         changes.append(f"{_ZERO_AT_FIRST} starts at zero")
-    axes = own[_PATCHES].ndim
-    if state[_PATCHES].ndim == axes and (given := state[_PATCHES].shape[1]) != trunk.in_channels:
-        state[_PATCHES] = _adapt_channels(state[_PATCHES], trunk.in_channels)
+    axes = own[PATCHES].ndim
+    if state[PATCHES].ndim == axes and (given := state[PATCHES].shape[1]) != trunk.in_channels:
+        state[PATCHES] = _adapt_channels(state[PATCHES], trunk.in_channels)
         changes.append(f"patch embedding adapted from {given} channels to {trunk.in_channels}")
     if trunk.arch.pos_embed.kind == "absolute_win" and "pos_embed_window" not in state:
         state |= _absolute_win(state, trunk.arch)
@@ -255,9 +253,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:4]) + more
 
 
-def _output_norms(content: Content, backbone: nn.Module) -> State:
-    """What a file has for the output norms of a backbone, under the names of the file."""
-    start = content.prefix.removesuffix("trunk.")
-    own = {f"{start}{n}": t for n, t in backbone.state_dict().items() if not n.startswith("trunk.")}
-    found = {name: tensor for name, tensor in content.beside.items() if name in own}
-    return {name: t for name, t in found.items() if t.shape == own[name].shape}
+def _output_norms(backbone: nn.Module, prefix: str) -> State:
+    """The output norms of a backbone, under the names of a file with this prefix of its trunk."""
+    start, state = prefix.removesuffix("trunk."), backbone.state_dict()
+    return {f"{start}{n}": t for n, t in state.items() if not n.startswith("trunk.")}

@@ -54,7 +54,7 @@ def read(path: Path | str) -> tuple[dict[str, Any], dict[str, str]]:
     if start[8:9] == b"{":
         return _read_safetensors(path)
     if (start[:2] == _ZIP or start[:1] == _PICKLE) and not tarfile.is_tarfile(path):
-        return _read_torch(path), {}
+        return _read_torch(path, start[:2] == _ZIP), {}
     raise CheckpointError(
         f"{path}: not a checkpoint; expected safetensors, or a file of torch.save (.pth, .pt)"
     )
@@ -89,12 +89,13 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         raise CheckpointError(f"{path}: cut short or damaged: {error}") from None
 
 
-def _read_torch(path: Path) -> dict[str, Any]:
+def _read_torch(path: Path, is_zip: bool) -> dict[str, Any]:
     admitted = _admitted()
     others = torch.serialization.get_safe_globals()
     torch.serialization.clear_safe_globals()
     try:
-        _refuse_programs(path)
+        if is_zip:
+            _refuse_programs(path)
         with torch.serialization.safe_globals(admitted):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -117,9 +118,6 @@ def _read_torch(path: Path) -> dict[str, Any]:
 
 def _refuse_programs(path: Path) -> None:
     """Refuse TorchScript, which torch before 2.6 runs in spite of `weights_only`."""
-    with path.open("rb") as file:
-        if file.read(2) != _ZIP:
-            return
     # The reader that torch.load uses: another one might see other files in the same archive.
     if "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():
         raise pickle.UnpicklingError("GLOBAL TorchScript")
@@ -129,8 +127,8 @@ def _admitted() -> list[Any]:
     """What mmengine's checkpoints name besides what weights do."""
     # Its history of scalars, its schedule with a function in it, and its dict of a config.
     classes = [
-        _stand_in(Inert, "mmengine.logging.history_buffer.HistoryBuffer"),
-        _stand_in(Inert, "mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler"),
+        _stand_in("mmengine.logging.history_buffer.HistoryBuffer"),
+        _stand_in("mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler"),
     ]
 
     def attribute(owner: Any, name: str) -> Attribute:
@@ -153,10 +151,10 @@ def _admitted() -> list[Any]:
     return [*classes, *functions, np.ndarray, np.dtype, *dtypes]
 
 
-def _stand_in(base: type, name: str) -> type:
-    """A class that the unpickler finds under another name."""
+def _stand_in(name: str) -> type:
+    """An `Inert` class that the unpickler finds under another name."""
     module, _, own = name.rpartition(".")
-    return type(own, (base,), {"__module__": module})
+    return type(own, (Inert,), {"__module__": module})
 
 
 def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:

@@ -13,9 +13,8 @@ from typing import Any
 from torch import Tensor
 
 from hiera_dense.errors import CheckpointError
-from hiera_dense.shapes import State, arch_of, fitting_archs, stages_of
+from hiera_dense.shapes import PATCHES, State, arch_of, fitting_archs, stages_of
 
-_OURS = "patch_embed.proj.weight"
 _TRANSFORMERS = "embeddings.patch_embeddings.projection.weight"
 _TRANSFORMERS_SAM2 = "patch_embed.projection.weight"
 # What stands beside a trunk without a prefix: classifiers, MAE decoders, norms of feature maps.
@@ -99,7 +98,7 @@ def recognise(state: State, prefix: str | None = None) -> Content:
     found = {
         name.removesuffix(marker): marker
         for name in state
-        for marker in (_OURS, _TRANSFORMERS, _TRANSFORMERS_SAM2)
+        for marker in (PATCHES, _TRANSFORMERS, _TRANSFORMERS_SAM2)
         if name.endswith(marker) and name.startswith(prefix or "")
         # Swin of mmdet has patches of that name too.
         if marker != _TRANSFORMERS_SAM2 or name.removesuffix(marker) + "pos_embed_window" in state
@@ -126,7 +125,7 @@ def _no_single_trunk(state: State, prefixes: Iterable[str], prefix: str | None) 
     names = ", ".join(list(state)[:4])
     where = f" under the prefix {prefix!r}" if prefix else ""
     return (
-        f"no Hiera trunk in it{where}: no name ends with {_OURS} (Hiera, timm, SAM 2) or with "
+        f"no Hiera trunk in it{where}: no name ends with {PATCHES} (Hiera, timm, SAM 2) or with "
         f"{_TRANSFORMERS} (transformers); it has {names}, ..."
     )
 

@@ -13,7 +13,7 @@ from hiera_dense.variants import ARCHS
 
 State = dict[str, Tensor]
 
-_PATCHES = "patch_embed.proj.weight"
+PATCHES = "patch_embed.proj.weight"
 _NORM2 = r"blocks\.(\d+)\.norm2\.weight"
 
 
@@ -29,15 +29,25 @@ def tables_of(trunk: State) -> dict[str, tuple[int, ...]]:
     return {n: tuple(table.shape) for n, table in trunk.items() if n.startswith("pos_embed")}
 
 
+def _is_scaled(trunk: State) -> bool:
+    """Whether blocks have layer scale."""
+    return any(".ls1." in name for name in trunk)
+
+
+def _expands(trunk: State) -> bool:
+    """Whether blocks that widen have a linear shortcut."""
+    return any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in trunk)
+
+
 def arch_of(trunk: State) -> dict[str, Any]:
     """Fields of an `Arch` whose trunk has the shapes of these weights.
 
     Heads, windows and strides are not to be seen in shapes; they are some.
     """
-    patches, tables = trunk[_PATCHES], tables_of(trunk)
+    patches, tables = trunk[PATCHES], tables_of(trunk)
     axes = patches.ndim - 2
     if not 2 <= axes <= 3:
-        raise CheckpointError(f"{_PATCHES} of shape {tuple(patches.shape)}; expected 4 or 5 axes")
+        raise CheckpointError(f"{PATCHES} of shape {tuple(patches.shape)}; expected 4 or 5 axes")
     ones = (1,) * (axes - 1)
     kind, size = "absolute", (tables.get("pos_embed", (1, 1, 1))[1], *ones)
     unit = (*ones, 1)
@@ -56,8 +66,8 @@ def arch_of(trunk: State) -> dict[str, Any]:
         stages=stages_of(trunk),
         window_spec=(0,) * len(stages_of(trunk)),
         pos_embed=dict(kind=kind, size=size, **extras),
-        layer_scale=1.0 if any(".ls1." in name for name in trunk) else None,
-        expand_proj=any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in trunk),
+        layer_scale=1.0 if _is_scaled(trunk) else None,
+        expand_proj=_expands(trunk),
         patch_kernel=tuple(patches.shape[2:]),
         patch_stride=(1,) * axes,
         patch_padding=(0,) * axes,
@@ -69,11 +79,11 @@ def arch_of(trunk: State) -> dict[str, Any]:
 def fitting_archs(trunk: State) -> list[str]:
     """The names in `ARCHS` whose weights have the shapes of these."""
     traits = (
-        trunk[_PATCHES].shape[:1] + trunk[_PATCHES].shape[2:],
+        trunk[PATCHES].shape[:1] + trunk[PATCHES].shape[2:],
         stages_of(trunk),
         tables_of(trunk),
-        any(".ls1." in name for name in trunk),
-        any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in trunk),
+        _is_scaled(trunk),
+        _expands(trunk),
     )
     return [name for name, arch in ARCHS.items() if traits == _traits_of(arch)]
 

@@ -35,17 +35,21 @@ def tiny(
     return trunk.double().eval()
 
 
+def assert_equals_the_reference(trunk: Hiera, size: tuple[int, int]) -> None:
+    images = torch.randn(2, 3, *size, dtype=torch.float64)
+    ours = trunk(images, return_intermediates=True)[1]
+    expected = stage_maps(trunk.arch, trunk.state_dict(), images)
+    errors = [relative_error(a, b) for a, b in zip(ours, expected, strict=True)]
+    assert max(errors) < 1e-9, errors
+
+
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("spec", SPECS)
 @pytest.mark.parametrize("kind", ["absolute", "absolute_win"])
 @torch.no_grad()
 def test_any_size_equals_the_plain_reference(spec: str, kind: str, size: tuple[int, int]) -> None:
     trunk = tiny(*SPECS[spec], pos_embed=dict(kind=kind, antialias=kind == "absolute_win"))
-    images = torch.randn(2, 3, *size, dtype=torch.float64)
-    ours = trunk(images, return_intermediates=True)[1]
-    expected = stage_maps(trunk.arch, trunk.state_dict(), images)
-    errors = [relative_error(a, b) for a, b in zip(ours, expected, strict=True)]
-    assert max(errors) < 1e-9, errors
+    assert_equals_the_reference(trunk, size)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -55,11 +59,7 @@ def test_layer_scale_and_pooled_shortcuts_equal_the_plain_reference(
     spec: str, size: tuple[int, int]
 ) -> None:
     trunk = tiny(*SPECS[spec], extras=dict(layer_scale=0.1, expand_proj=False))
-    images = torch.randn(2, 3, *size, dtype=torch.float64)
-    ours = trunk(images, return_intermediates=True)[1]
-    expected = stage_maps(trunk.arch, trunk.state_dict(), images)
-    errors = [relative_error(a, b) for a, b in zip(ours, expected, strict=True)]
-    assert max(errors) < 1e-9, errors
+    assert_equals_the_reference(trunk, size)
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -40,6 +40,12 @@ def assert_equal(ours: list[Tensor], theirs: list[Tensor]) -> None:
     assert all(error < TOLERANCE for error in errors), errors
 
 
+def assert_equals_timm(trunk: Hiera, peer: nn.Module, size: tuple[int, int]) -> None:
+    images = torch.randn(1, 3, *size)
+    theirs = peer.forward_intermediates(images, output_fmt="NHWC", intermediates_only=True)
+    assert_equal(trunk(images, return_intermediates=True)[1], theirs)
+
+
 @pytest.mark.parametrize("name", peers.IMAGES)
 @torch.no_grad()
 def test_stage_ends_equal_the_original(name: str, tmp_path: Path) -> None:
@@ -145,9 +151,7 @@ def test_stage_ends_equal_the_sam2_trunk_of_transformers(
 def test_stage_ends_equal_hiera_of_timm(tmp_path: Path) -> None:
     peer = peers.of_timm("hiera_tiny_224")
     trunk = loaded("tiny", peer, peers.save_bare, tmp_path)
-    images = torch.randn(1, 3, 224, 224)
-    theirs = peer.forward_intermediates(images, output_fmt="NHWC", intermediates_only=True)
-    assert_equal(trunk(images, return_intermediates=True)[1], theirs)
+    assert_equals_timm(trunk, peer, (224, 224))
 
 
 # timm builds it for one size; the tables are of equal size in all of them.
@@ -157,9 +161,7 @@ def test_stage_ends_equal_absolute_win_of_timm(size: tuple[int, int], tmp_path: 
     """With layer scale, and the max and the mean of the cells as the shortcut."""
     peer = peers.of_timm("hiera_small_abswin_256", img_size=size)
     trunk = loaded("small_abswin", peer, peers.save_bare, tmp_path)
-    images = torch.randn(1, 3, *size)
-    theirs = peer.forward_intermediates(images, output_fmt="NHWC", intermediates_only=True)
-    assert_equal(trunk(images, return_intermediates=True)[1], theirs)
+    assert_equals_timm(trunk, peer, size)
 
 
 # 256: windows of 14 do not divide 16 x 16 tokens. 448: they divide 28 x 28.
@@ -171,9 +173,7 @@ def test_stage_ends_equal_the_sam2_trunk_of_timm(
 ) -> None:
     peer = peers.of_timm(SAM2[name], num_classes=0)
     trunk = loaded(name, peer, peers.save_sam2, tmp_path)
-    images = torch.randn(1, 3, *size)
-    theirs = peer.forward_intermediates(images, output_fmt="NHWC", intermediates_only=True)
-    assert_equal(trunk(images, return_intermediates=True)[1], theirs)
+    assert_equals_timm(trunk, peer, size)
 
 
 @pytest.mark.parametrize("size", [(1024, 1024), (800, 1216), (608, 928)])
@@ -191,6 +191,4 @@ def test_sam2_trunks_equal_at_the_sizes_of_detection(
     )
     ours |= dict(pos_embed=dict(kind="absolute_win", size=arch.pos_embed.table_size))
     trunk = loaded(ours, peer, peers.save_bare, tmp_path)
-    images = torch.randn(1, 3, *size)
-    theirs = peer.forward_intermediates(images, output_fmt="NHWC", intermediates_only=True)
-    assert_equal(trunk(images, return_intermediates=True)[1], theirs)
+    assert_equals_timm(trunk, peer, size)

@@ -14,7 +14,7 @@ from hiera_dense.checkpoint import fit, require_finite
 from hiera_dense.errors import CheckpointError
 from hiera_dense.formats import LAYOUTS, WRAPPERS, Content, recognise, state_dict_of
 from hiera_dense.hiera import Hiera
-from hiera_dense.shapes import arch_of, fitting_archs, stages_of, tables_of
+from hiera_dense.shapes import PATCHES, arch_of, fitting_archs, stages_of, tables_of
 
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -22,7 +22,7 @@ _SUFFIXES = (".safetensors", ".pth", ".pt")
 def describe(said: str, content: Content, metadata: dict[str, str]) -> str:
     """What a file is, a line for each fact."""
     trunk = content.trunk
-    patches = trunk["patch_embed.proj.weight"]
+    patches = trunk[PATCHES]
     values = sum(tensor.numel() for tensor in trunk.values())
     try:
         require_finite(trunk)
@@ -48,7 +48,7 @@ def check(content: Content) -> str:
     Raises:
         CheckpointError: Names are missing or unexpected, or values are not finite.
     """
-    channels = content.trunk["patch_embed.proj.weight"].shape[1]
+    channels = content.trunk[PATCHES].shape[1]
     with torch.device("meta"):
         trunk = Hiera(arch_of(content.trunk), in_channels=channels)
     fit(content.trunk, trunk)

@@ -64,7 +64,7 @@ def evaluate(work_dir: Path, seed: int, checkpoint: Path, name: str, side: int) 
     """The mIoU, in percent, on images of about `side` x `side` pixels."""
     plan, method = name.split(", ")
     cfg = load(work_dir, seed)
-    cfg.load_from = str(without_positions(checkpoint) if method == NONE else checkpoint)
+    cfg.load_from = str(checkpoint)
     cfg.model.backbone.window_spec = PLANS[plan]
     cfg.model.backbone.pos_embed.resize = METHODS[0] if method == NONE else method
     resize = next(step for step in cfg.test_dataloader.dataset.pipeline if step.type == "Resize")
@@ -179,11 +179,12 @@ def main() -> None:
         data = args.work_dir / "data/segments"
     os.environ[VARIABLE] = str(data)
     checkpoints = [train(args.work_dir, seed) for seed in range(args.seeds)]
+    zeroed = [without_positions(checkpoint) for checkpoint in checkpoints]
     scores: Scores = {
         f"{plan}, {method}": {
             scale: [
                 evaluate(args.work_dir, seed, checkpoint, f"{plan}, {method}", round(SIDE * scale))
-                for seed, checkpoint in enumerate(checkpoints)
+                for seed, checkpoint in enumerate(zeroed if method == NONE else checkpoints)
             ]
             for scale in SCALES
         }
