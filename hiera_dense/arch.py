@@ -86,6 +86,7 @@ class Arch:
         patch_kernel, patch_stride, patch_padding: Of the patch embedding, in pixels.
         mask_unit: Tokens per axis of a mask unit, the smallest part of an image that can be masked.
         q_stride: Tokens per axis that q-pooling merges into one.
+        q_pool: How many stages begin with q-pooling, from the second on; None: all that follow.
 
     Raises:
         ValueError: Values that do not fit each other.
@@ -104,6 +105,7 @@ class Arch:
     patch_padding: Size = (3, 3)
     mask_unit: Size = (8, 8)
     q_stride: Size = (2, 2)
+    q_pool: int | None = None
 
     def __post_init__(self) -> None:
         for f in fields(self):  # configs give lists where a tuple is meant
@@ -114,6 +116,8 @@ class Arch:
                 f"window_spec {tuple(self.window_spec)} has {len(self.window_spec)} entries; "
                 f"expected one for each of the {len(self.stages)} stages"
             )
+        if self.q_pool is not None and not 0 <= self.q_pool < len(self.stages):
+            raise ValueError(f"q_pool {self.q_pool}; expected 0 to {len(self.stages) - 1}, or None")
         depth = sum(self.stages)
         if outside := [i for i in self.global_att_blocks if not 0 <= i < depth]:
             raise ValueError(
@@ -162,9 +166,14 @@ class Arch:
         return tuple(stage for stage, blocks in enumerate(self.stages) for _ in range(blocks))
 
     @property
-    def q_pool_blocks(self) -> Size:
-        """Indices of the blocks that pool: the first of every stage but the first."""
+    def widening_blocks(self) -> Size:
+        """Indices of the blocks that widen: the first of every stage but the first."""
         return tuple(end + 1 for end in self.stage_ends[:-1])
+
+    @property
+    def q_pool_blocks(self) -> Size:
+        """Indices of the blocks that pool: the first `q_pool` of those that widen."""
+        return self.widening_blocks[: self.q_pool]
 
     @property
     def block_windows(self) -> tuple[Size | None, ...]:
@@ -174,11 +183,12 @@ class Arch:
         """
         lagged = (0, *self.block_stages[:-1])
         return tuple(
-            None if i in self.global_att_blocks else self._window(self.window_spec[stage])
+            None if i in self.global_att_blocks else self.window_of(self.window_spec[stage])
             for i, stage in enumerate(lagged)
         )
 
-    def _window(self, entry: int | Sequence[int]) -> Size | None:
+    def window_of(self, entry: int | Sequence[int]) -> Size | None:
+        """Tokens per window and axis that an entry of a window_spec means; None: global."""
         if entry == 0:
             return None
         dims = len(self.mask_unit)

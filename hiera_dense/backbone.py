@@ -80,10 +80,12 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
             One map for each of `out_indices`, shape (B, C, ceil(H / stride), ceil(W / stride)),
             stride 4 to 32. Of clips (B, C_in, T, H, W) maps (B, C, ceil(T / 2), ...).
         """
-        _, stages = self.trunk(x, return_intermediates=True)
+        stages = self.trunk.forward_intermediates(
+            x, self.out_indices, stop_early=True, output_fmt="NHWC", intermediates_only=True
+        )
         return tuple(
-            self.get_submodule(f"norm{i}")(stages[i]).movedim(-1, 1).contiguous()
-            for i in self.out_indices
+            self.get_submodule(f"norm{i}")(features).movedim(-1, 1).contiguous()
+            for i, features in zip(self.out_indices, stages, strict=True)
         )
 
     def train(self, mode: bool = True) -> "HieraBackbone":
@@ -100,16 +102,9 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
             prefix: What stands before the names of this backbone's own parameters.
 
         Returns:
-            (depth, number of depths). Depth 0: patch and position embedding; n: block n - 1; the
-            last: output norms and whatever does not start with the prefix.
+            (depth, number of depths), as `Hiera.get_layer_depth` has them; output norms are last.
         """
-        depths = len(self.trunk.blocks) + 2
-        name = param_name.removeprefix(prefix)
-        if not param_name.startswith(prefix) or not name.startswith("trunk."):
-            return depths - 1, depths
-        if name.startswith("trunk.blocks."):
-            return int(name.split(".")[2]) + 1, depths
-        return 0, depths
+        return self.trunk.get_layer_depth(param_name, f"{prefix}trunk.")
 
     def _freeze(self) -> None:
         trunk = self.trunk

@@ -14,7 +14,7 @@ from hiera_dense import fetch, files
 from hiera_dense import pos_embed as positions
 from hiera_dense.arch import Arch
 from hiera_dense.errors import CheckpointError
-from hiera_dense.formats import Content, recognise, state_dict_of
+from hiera_dense.formats import Content, is_beside, recognise, state_dict_of
 from hiera_dense.shapes import PATCHES, State, fitting_archs
 from hiera_dense.variants import ARCHS, PERMISSIVE, WEIGHTS
 
@@ -64,14 +64,15 @@ def load_pretrained(
     permissive_only: bool = False,
     prefix: str | None = None,
 ) -> Report:
-    """Fill a trunk, or a backbone around one, with pretrained weights.
+    """Fill a trunk, or a model with one, with pretrained weights.
 
     The file may have any layout that `formats` knows: of facebookresearch/hiera (images, clips,
-    MAE), timm, facebookresearch/sam2, transformers, or of a training with this package. Output
-    norms of a backbone are filled too where the file has them.
+    MAE), timm, facebookresearch/sam2, transformers, or of a training with this package. What a
+    model has beside its trunk (a classifier, an MAE decoder, output norms) is filled too where the
+    file has it in the same shape; what starts anew is told.
 
     Args:
-        model: A `Hiera`, or a `HieraBackbone`.
+        model: A `Hiera`, or a model that is one or has one as its `trunk` or `network`.
         source: A name in `variants.WEIGHTS`, a file, a URL, or a hub id: see `fetch.understand`.
         permissive_only: Refuse weights that are not known to allow commercial use.
         prefix: Look only at names that start so, in a file with several trunks.
@@ -95,9 +96,9 @@ def fill(
     model: nn.Module, source: str | Path, permissive_only: bool = False, prefix: str | None = None
 ) -> Report:
     """`load_pretrained` without logging."""
-    trunk: Any = getattr(model, "trunk", model)
+    trunk: Any = getattr(model, "trunk", getattr(model, "network", model))
     if not isinstance(getattr(trunk, "arch", None), Arch):
-        raise TypeError(f"a {type(model).__name__}; expected a Hiera or a HieraBackbone")
+        raise TypeError(f"a {type(model).__name__}; expected a Hiera, or a model with one")
     if any(tensor.is_meta for tensor in model.state_dict().values()):
         raise CheckpointError("the model is on the meta device, which keeps no values")
     place = fetch.understand(source)
@@ -111,24 +112,29 @@ def fill(
     try:
         content = recognise(state_dict_of(checkpoint), prefix)
         state, changes = fit(content.trunk, trunk)
-        own = {} if trunk is model else _output_norms(model, content.prefix)
-        norms = {n: t for n, t in content.beside.items() if n in own and t.shape == own[n].shape}
-        require_finite(norms)
+        own = _beside_trunk(model, trunk)
+        found = {
+            name: theirs
+            for name, theirs in content.beside_as(own).items()
+            if content.beside[theirs].shape == own[name].shape
+        }
+        require_finite({theirs: content.beside[theirs] for theirs in found.values()})
     except CheckpointError as error:
         raise CheckpointError(f"{place.said}: {error}") from None
-    beside = {name: t for name, t in content.beside.items() if name not in norms}
-    if norms:
-        changes = (*changes, f"{len(norms)} of output norms among them")
-    if norms and (anew := [name for name in own if name not in norms]):
+    if found:
+        changes = (*changes, f"{len(found)} beside the trunk among them")
+    if anew := [name for name in own if name not in found]:
         changes = (*changes, f"starting anew: {_some(anew)}")
     trunk_own = trunk.state_dict()
     with torch.no_grad():
         for name, value in state.items():
             trunk_own[name].copy_(value)
-        for name, value in norms.items():
-            own[name].copy_(value)
+        for name, theirs in found.items():
+            own[name].copy_(content.beside[theirs])
+    used = set(found.values())
+    left = {name: tensor for name, tensor in content.beside.items() if name not in used}
     return Report(
-        place.said, replace(content, beside=beside), len(state) + len(norms), changes, licence
+        place.said, replace(content, beside=left), len(state) + len(found), changes, licence
     )
 
 
@@ -146,7 +152,7 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
         CheckpointError: They do not fit.
     """
     state, changes = dict(weights), []
-    own = trunk.state_dict()
+    own = {name: t for name, t in trunk.state_dict().items() if not is_beside(name)}
     if _ZERO_AT_FIRST in own and _ZERO_AT_FIRST not in state:
         state[_ZERO_AT_FIRST] = torch.zeros_like(own[_ZERO_AT_FIRST])
         changes.append(f"{_ZERO_AT_FIRST} starts at zero")
@@ -253,7 +259,8 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:4]) + more
 
 
-def _output_norms(backbone: nn.Module, prefix: str) -> State:
-    """The output norms of a backbone, under the names of a file with this prefix of its trunk."""
-    start, state = prefix.removesuffix("trunk."), backbone.state_dict()
-    return {f"{start}{n}": t for n, t in state.items() if not n.startswith("trunk.")}
+def _beside_trunk(model: nn.Module, trunk: nn.Module) -> State:
+    """What a model has beside the parameters of a trunk."""
+    if trunk is not model and trunk is not getattr(model, "network", None):
+        return {n: t for n, t in model.state_dict().items() if not n.startswith("trunk.")}
+    return {n: t for n, t in trunk.state_dict().items() if is_beside(n)}

@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from filelock import FileLock
@@ -97,7 +97,7 @@ def locate(source: Source) -> Path:
     if not source.hub:
         return _from_url(source)
     try:
-        return _from_hub(*source.hub)
+        return from_hub(*source.hub)
     except CheckpointError as error:
         if not (source.weight and source.weight.url and source.hub[0] == source.weight.hub):
             raise
@@ -132,6 +132,27 @@ def download(url: str, folder: Path) -> Path:
             "the path of the file in place of its name"
         ) from None
     return path
+
+
+def from_hub(repository: str, file: str, **options: Any) -> Path:
+    """Download a file of a repository, into the cache of huggingface_hub.
+
+    Args:
+        repository, file: Where it is.
+        **options: Of `huggingface_hub.hf_hub_download`.
+
+    Raises:
+        CheckpointError: It cannot be had.
+    """
+    try:
+        return Path(hf_hub_download(repository, file, **options))
+    except Exception as error:  # its own, and those of the HTTP library under it
+        url = f"https://huggingface.co/{repository}/resolve/main/{file}"
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+        raise CheckpointError(
+            f"cannot download {file} of {repository}: {reason}. Download {url} elsewhere, and give "
+            "the path of the file in place of its name"
+        ) from None
 
 
 def _fill(path: Path, url: str) -> None:
@@ -180,15 +201,3 @@ def _on_hub(said: str) -> Source:
         if repository in (weight.hub, *weight.also):
             return Source(said, hub=(repository, file or _FILE), name=known)
     return Source(said, hub=(repository, file or _FILE))
-
-
-def _from_hub(repository: str, file: str) -> Path:
-    try:
-        return Path(hf_hub_download(repository, file))
-    except Exception as error:  # its own, and those of the HTTP library under it
-        url = f"https://huggingface.co/{repository}/resolve/main/{file}"
-        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise CheckpointError(
-            f"cannot download {file} of {repository}: {reason}. Download {url} elsewhere, and give "
-            "the path of the file in place of its name"
-        ) from None

@@ -22,6 +22,20 @@ _HEADS = re.compile(
     r"(norm|head|encoder_norm|mask_token|decoder\w*|multi_scale_fusion_heads|multiscale_fusion|"
     r"pooler|classifier|hidden_states_norms)(\.|$)"
 )
+# Others' names of what stands beside a trunk, for ours, which are facebookresearch/hiera's.
+_BESIDE = (
+    (r"head\.norm\.", "norm."),  # timm
+    (r"head\.fc\.", "head.projection."),
+    (r"pooler\.layernorm\.", "norm."),  # transformers
+    (r"classifier\.", "head.projection."),
+    (r"multiscale_fusion\.", ""),
+    (r"decoder\.decoder_block\.layers\.", "decoder_blocks."),
+    (r"decoder\.decoder_embeddings\.", "decoder_embed."),
+    (r"decoder\.decoder_position_embeddings", "decoder_pos_embed"),
+    (r"decoder\.(mask_token|decoder_norm|decoder_pred)", r"\1"),
+    (r"(decoder_blocks\.\d+)\.layernorm_before\.", r"\1.norm1."),
+    (r"(decoder_blocks\.\d+)\.layernorm_after\.", r"\1.norm2."),
+)
 _LAYER = re.compile(r"encoder\.stages\.(\d+)\.layers\.(\d+)\.(.+)")
 _LAYER_NAMES = {"layernorm_before": "norm1", "layernorm_after": "norm2"}
 _EMBEDDING_NAMES = {
@@ -56,6 +70,19 @@ class Content:
     prefix: str
     trunk: State
     beside: State
+
+    def beside_as(self, wanted: Iterable[str]) -> dict[str, str]:
+        """Where the parameters that a model has beside its trunk stand in `beside`.
+
+        Args:
+            wanted: Their names in the model: output norms, a classifier, an MAE decoder.
+
+        Returns:
+            The names in `beside` by those in the model, of those that are there.
+        """
+        start = self.prefix.removesuffix("trunk.")
+        found = {_our_name(name.removeprefix(start)): name for name in self.beside}
+        return {name: found[name] for name in wanted if name in found}
 
     @property
     def left_over(self) -> str:
@@ -107,7 +134,7 @@ def recognise(state: State, prefix: str | None = None) -> Content:
         raise CheckpointError(_no_single_trunk(state, found, prefix))
     (start, marker), *_ = found.items()
     inside = {name.removeprefix(start): name for name in state if name.startswith(start)}
-    trunk_names = [name for name in inside if not _HEADS.match(name)]
+    trunk_names = [name for name in inside if not is_beside(name)]
     rename = _from_transformers(trunk_names) if marker == _TRANSFORMERS else _from_others
     trunk: State = {}
     for name in trunk_names:
@@ -117,6 +144,17 @@ def recognise(state: State, prefix: str | None = None) -> Content:
     used = {inside[name] for name in trunk_names}
     beside = {name: value for name, value in state.items() if name not in used}
     return Content(_layout(start, marker, trunk_names, beside), start, trunk, beside)
+
+
+def is_beside(name: str) -> bool:
+    """Whether a parameter of a model that is a trunk and more belongs to what is more."""
+    return bool(_HEADS.match(name))
+
+
+def _our_name(name: str) -> str:
+    for theirs, ours in _BESIDE:
+        name = re.sub(f"^{theirs}", ours, name)
+    return name
 
 
 def _no_single_trunk(state: State, prefixes: Iterable[str], prefix: str | None) -> str:
@@ -163,6 +201,8 @@ def _layout(prefix: str, marker: str, names: Iterable[str], beside: Iterable[str
         return "transformers Hiera" + next((k for h, k in kinds.items() if h in heads), "")
     if marker == _TRANSFORMERS_SAM2:
         return "transformers SAM 2"
+    if prefix.endswith("network."):
+        return f"hiera_dense {'MAE' if 'network.decoder_pos_embed' in beside else 'classifier'}"
     if "trunk." in prefix and not prefix.startswith("image_encoder."):
         whole = bool(heads - {"backbone"} - {f"norm{i}" for i in range(4)})
         return "hiera_dense detector or segmenter" if whole else "hiera_dense backbone"

@@ -7,6 +7,7 @@ facebookresearch/sam2).
 """
 
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
@@ -16,12 +17,21 @@ from torch.utils.checkpoint import checkpoint
 
 from hiera_dense import pos_embed as positions
 from hiera_dense.arch import Arch
+from hiera_dense.hub import HubModel
 from hiera_dense.layers import HieraBlock, PatchEmbed
 from hiera_dense.variants import resolve
-from hiera_dense.windows import Layout, Size, padding_mask, partition, relayout, unpartition
+from hiera_dense.windows import (
+    Layout,
+    Size,
+    ceil_div,
+    padding_mask,
+    partition,
+    relayout,
+    unpartition,
+)
 
 
-class Hiera(nn.Module):
+class Hiera(nn.Module, HubModel):
     """A Hiera trunk: features without a final norm, initialised when built.
 
     Args:
@@ -83,7 +93,7 @@ class Hiera(nn.Module):
         last = max(sum(a.stages) - 1, 1)
         return [
             HieraBlock(
-                dim=a.dims[stage - 1] if i in a.q_pool_blocks else a.dims[stage],
+                dim=a.dims[stage - 1] if i in a.widening_blocks else a.dims[stage],
                 dim_out=a.dims[stage],
                 num_heads=a.num_heads * 2**stage,
                 window=window,
@@ -162,6 +172,86 @@ class Hiera(nn.Module):
         Raises:
             ValueError: The shape of the input or of the mask does not fit.
         """
+        stages = self._stages(x, mask)
+        return (stages[-1], stages) if return_intermediates else stages[-1]
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Features of some stages, with timm's signature.
+
+        Args:
+            x: Images, shape (B, C_in, H, W), normalised; any H and W.
+            indices: Stages, counted from 0 or, if negative, from behind; an int: as many of the
+                last; None: all.
+            norm: Must be false: the trunk has no norm after a stage.
+            stop_early: Compute no stage behind the last of these.
+            output_fmt: `NCHW` or `NHWC`, of the features of the stages.
+            intermediates_only: Leave the last features out.
+
+        Returns:
+            The last features that were computed, as `forward` gives them, and those of the stages.
+
+        Raises:
+            ValueError: A value is none of these.
+        """
+        count = len(self.stage_ends)
+        wanted = range(-indices, 0) if isinstance(indices, int) else indices
+        taken = [i + count if i < 0 else i for i in (range(count) if wanted is None else wanted)]
+        if not taken or not all(0 <= i < count for i in taken):
+            raise ValueError(f"indices {indices}; expected some of {count} stages")
+        if norm:
+            raise ValueError("norm=True; expected False, since a trunk has no norm after a stage")
+        if output_fmt not in ("NCHW", "NHWC"):
+            raise ValueError(f"output_fmt {output_fmt!r}; expected 'NCHW' or 'NHWC'")
+        stages = self._stages(x, last=max(taken) if stop_early else count - 1)
+        maps = [stages[i] for i in taken]
+        if output_fmt == "NCHW":
+            maps = [features.movedim(-1, 1) for features in maps]
+        return maps if intermediates_only else (stages[-1], maps)
+
+    @property
+    def feature_info(self) -> list[dict[str, Any]]:
+        """Of each stage its channels, stride in pixels and module, in timm's form."""
+        arch = self.arch
+        return [
+            dict(
+                num_chs=dim,
+                reduction=arch.patch_stride[-1] * arch.q_stride[-1] ** len(pools),
+                module=f"blocks.{end}",
+            )
+            for dim, end in zip(arch.dims, arch.stage_ends, strict=True)
+            for pools in [[i for i in arch.q_pool_blocks if i <= end]]
+        ]
+
+    def get_layer_depth(self, param_name: str, prefix: str = "") -> tuple[int, int]:
+        """The depth of a parameter, for layer-wise learning-rate decay; MMPretrain's signature.
+
+        Args:
+            param_name: The name of a parameter of this trunk, or of a model around it.
+            prefix: What stands before the names of this trunk's own parameters.
+
+        Returns:
+            (depth, number of depths). Depth 0: patch and position embedding; n: block n - 1; the
+            last: whatever does not belong to the trunk.
+        """
+        depths = len(self.blocks) + 2
+        name = param_name.removeprefix(prefix)
+        if match := re.match(r"blocks\.(\d+)\.", name):
+            return int(match[1]) + 1, depths
+        is_first = param_name.startswith(prefix) and name.startswith(("patch_embed.", "pos_embed"))
+        return (0 if is_first else depths - 1), depths
+
+    def _stages(
+        self, x: Tensor, mask: Tensor | None = None, last: int | None = None
+    ) -> list[Tensor]:
+        """The features of the stages up to one of them, in the form that `forward` gives."""
         self._check_input(x)
         batch = len(x)
         visible = None if mask is None else self._visible_units(x, mask)
@@ -177,7 +267,8 @@ class Hiera(nn.Module):
 
         outputs = []
         padding = None
-        for i, block in enumerate(cast("Iterable[HieraBlock]", self.blocks)):
+        blocks = self.blocks[: self.stage_ends[-1 if last is None else last] + 1]
+        for i, block in enumerate(cast("Iterable[HieraBlock]", blocks)):
             needed = block.layout(layout)
             if needed != layout:
                 if mask is not None:
@@ -196,7 +287,32 @@ class Hiera(nn.Module):
                 outputs.append(unpartition(x, layout))
             elif i in self.stage_ends:
                 outputs.append(x.reshape(batch, -1, *layout.window, x.shape[-1]))
-        return (outputs[-1], outputs) if return_intermediates else outputs[-1]
+        return outputs
+
+    def get_random_mask(
+        self, x: Tensor, mask_ratio: float, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Draw a mask: which mask units are kept, True = keep, as many in each image.
+
+        Args:
+            x: Images or clips, as for `forward`.
+            mask_ratio: Share of the units that is dropped, rounded up to whole ones.
+            generator: Where it is drawn from.
+
+        Returns:
+            Bool, shape (B, units).
+
+        Raises:
+            ValueError: The size is no multiple of a mask unit, or no unit would be kept.
+        """
+        units = math.prod(self._units(x))
+        kept = int(units * (1 - mask_ratio))
+        if not 0 < kept <= units:
+            raise ValueError(
+                f"mask_ratio {mask_ratio} keeps {kept} of {units} units; expected some"
+            )
+        noise = torch.rand(len(x), units, device=x.device, generator=generator)
+        return noise.argsort(1).argsort(1) < kept
 
     def _run(self, block: HieraBlock, *args: Any) -> Tensor:
         if self.with_cp and torch.is_grad_enabled():
@@ -212,13 +328,7 @@ class Hiera(nn.Module):
 
     def _visible_units(self, x: Tensor, mask: Tensor) -> Tensor:
         """A mask as (B, 1, *units), after checks."""
-        unit = tuple(
-            u * s for u, s in zip(self.arch.mask_unit, self.arch.patch_stride, strict=True)
-        )
-        size = tuple(x.shape[2:])
-        if any(n % u for n, u in zip(size, unit, strict=True)):
-            raise ValueError(f"masked input of size {size}; expected multiples of {unit}")
-        units = tuple(n // u for n, u in zip(size, unit, strict=True))
+        units = self._units(x)
         expected = (len(x), math.prod(units))
         if mask.dtype != torch.bool or tuple(mask.shape) != expected:
             given = f"shape {tuple(mask.shape)} and {mask.dtype}"
@@ -229,3 +339,14 @@ class Hiera(nn.Module):
                 f"mask keeps {kept.tolist()} units; expected as many in each image, > 0"
             )
         return mask.view(len(x), 1, *units)
+
+    def _units(self, x: Tensor) -> Size:
+        """Mask units per axis of an image that is made up of whole ones."""
+        self._check_input(x)
+        unit = tuple(
+            u * s for u, s in zip(self.arch.mask_unit, self.arch.patch_stride, strict=True)
+        )
+        size = tuple(x.shape[2:])
+        if any(n % u for n, u in zip(size, unit, strict=True)):
+            raise ValueError(f"masked input of size {size}; expected multiples of {unit}")
+        return ceil_div(size, unit)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hiera_dense.windows import Layout, Size, max_pool, mean_pool, zero_padding
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
-_CONVS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+CONVS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
 class PatchEmbed(nn.Module):
@@ -30,7 +30,7 @@ class PatchEmbed(nn.Module):
         self, in_channels: int, dim: int, kernel: Size, stride: Size, padding: Size
     ) -> None:
         super().__init__()
-        self.proj = _CONVS[len(kernel)](in_channels, dim, kernel, stride, padding)
+        self.proj = CONVS[len(kernel)](in_channels, dim, kernel, stride, padding)
 
     def forward(self, x: Tensor, visible: Tensor | None = None) -> Tensor:
         """Embed an image or a clip.
