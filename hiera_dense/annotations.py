@@ -1,7 +1,6 @@
 """Annotations of one's own data: files in COCO's format, and index masks beside images."""
 
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from hiera_dense.images import find_images
+
 IGNORE = 255  # the mask value that no loss and no metric counts
-SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # What mmdet and pycocotools read without asking whether it is there.
 COCO_FIELDS = {
     "images": ("id", "file_name", "width", "height"),
@@ -58,24 +58,13 @@ def check_names(names: list[Any], path: Path) -> None:
 
 
 def image_files(folder: Path) -> dict[str, Path]:
-    """The images below a folder, linked folders too, sorted, by relative path without suffix.
-
-    What is hidden does not count.
+    """The images below a folder, sorted, by relative path without suffix.
 
     Raises:
         DataError: Two images differ in their suffix only.
     """
-    found = []
-    entered = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        if (real := os.path.realpath(place)) in entered:  # a link that leads back
-            folders.clear()
-            continue
-        entered.add(real)
-        found += [Path(place, name) for name in names if not name.startswith(".")]
     files: dict[str, Path] = {}
-    for path in sorted(path for path in found if path.suffix.lower() in SUFFIXES):
+    for path in find_images(folder):
         stem = str(path.relative_to(folder).with_suffix(""))
         if stem in files:
             raise DataError(f"{files[stem]} and {path} have one name; expected one of them")

@@ -128,7 +128,7 @@ class MaskedAutoencoder(Hiera):
                 or clips (B, C_in, T, H, W), T a multiple of 2.
             mask_ratio: Share of the mask units that is hidden, rounded up to whole ones. None: 0.6
                 for images, 0.9 for clips.
-            mask: Bool, shape (B, units), True = visible, as many in each image, in place of a ratio.
+            mask: Bool, shape (B, units), True = visible, as many in each image; instead of a ratio.
             generator: Where the mask is drawn from.
 
         Raises:

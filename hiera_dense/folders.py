@@ -21,6 +21,7 @@ from hiera_dense.annotations import (
     read_coco,
     read_mask,
 )
+from hiera_dense.images import class_names, find_images, readable_suffixes
 
 VARIABLE = "HIERA_DENSE_DATA"
 NAME_FILES = ("classes.txt", "_classes.csv")
@@ -34,6 +35,7 @@ COCO_LAYOUTS = (
     ("{}", "{}/_annotations.coco.json"),
 )
 MASK_LAYOUTS = (("images/{}", "annotations/{}"), ("{}/images", "{}/masks"))
+CLASS_LAYOUTS = (("{}", "{}"),)
 
 
 class Split(TypedDict):
@@ -46,10 +48,11 @@ class Split(TypedDict):
 class Folder(TypedDict):
     """What a config needs to know.
 
-    `most_instances` is the largest number of instances in an image, 0 for masks.
+    Images without labels have no classes; where a folder is not split, its splits are equal.
+    `most_instances` is the largest number of instances in an image, 0 for all but COCO's format.
     """
 
-    kind: str  # 'coco' or 'masks'
+    kind: str  # 'coco', 'masks', 'classes' or 'images'
     root: str
     train: Split
     val: Split
@@ -103,6 +106,50 @@ def mask_folder(root: str | None = None) -> Folder:
             f"{path} has {len(classes)} classes; expected 2 to {IGNORE} ({IGNORE} is ignored)"
         )
     return _folder("masks", path, train, val, classes, 0)
+
+
+def class_folder(root: str | None = None) -> Folder:
+    """Look at images in a folder for each class: `train/CLASS/` and `val/CLASS/`.
+
+    Args:
+        root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
+
+    Raises:
+        DataError: No folder is named; there are no such folders, or fewer than 2 classes; there is
+            a class for validation that is not trained.
+    """
+    path = _existing(root)
+    train, val = _find_splits(path, CLASS_LAYOUTS)
+    classes, others = (class_names(path / split["images"]) for split in (train, val))
+    if len(classes) < 2:
+        raise DataError(f"{path / train['images']} has the classes {classes}; expected 2 or more")
+    if unknown := sorted(set(others) - set(classes)):
+        raise DataError(
+            f"{path / val['images']} has the classes {', '.join(unknown[:5])}, and "
+            f"{path / train['images']} has not; expected the same"
+        )
+    return _folder("classes", path, train, val, classes, 0)
+
+
+def image_folder(root: str | None = None) -> Folder:
+    """Look at images without labels, or with labels to be left aside.
+
+    Of a folder that `coco_folder` or `mask_folder` reads, the images of each split; of any other
+    one all images below it, as both splits.
+
+    Args:
+        root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
+
+    Raises:
+        DataError: No folder is named, or there are fewer than 2 images.
+    """
+    path = _existing(root)
+    whole = Split(images="", annotations="")
+    pairs = [*_splits(path, COCO_LAYOUTS), *_splits(path, MASK_LAYOUTS), (whole, whole)]
+    train, val = pairs[0]
+    if len(find_images(path / train["images"], readable_suffixes())) < 2:
+        raise DataError(f"fewer than 2 images in {path / train['images']}")
+    return _folder("images", path, train, val, [], 0)
 
 
 def any_folder(root: str) -> Folder:

@@ -2,11 +2,13 @@
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from hiera_dense.registry import METRICS  # isort: split
 
+from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
 
 from hiera_dense.annotations import read_coco
@@ -38,3 +40,16 @@ def coco_metric(ann_file: str, **kwargs: Any) -> Any:
         renumbered = Path(folder) / "annotations.json"
         renumbered.write_text(json.dumps(content))
         return CocoMetric(ann_file=str(renumbered), **kwargs)
+
+
+@METRICS.register_module()
+class Mean(BaseMetric):  # type: ignore[misc]  # mmengine ships no types
+    """The mean over all images of what a model measures of each: the `measures` of a prediction."""
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Take the measures of a batch."""
+        self.results += [sample["measures"] for sample in data_samples]
+
+    def compute_metrics(self, results: list[dict[str, float]]) -> dict[str, float]:
+        """Means, by name."""
+        return {name: sum(r[name] for r in results) / len(results) for name in results[0]}

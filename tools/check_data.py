@@ -21,6 +21,7 @@ from hiera_dense.annotations import (
     read_mask,
 )
 from hiera_dense.folders import Folder, Split, any_folder
+from hiera_dense.images import find_images, readable_suffixes
 
 ORIENTATION = 0x0112  # an EXIF tag; from 5 on, width and height change places when an image is read
 COCO_DETECTIONS = 100
@@ -47,10 +48,7 @@ def check(folder: Folder) -> Findings:
     """Check both splits of a folder, with a progress bar."""
     findings = Findings()
     for name, split in (("training", folder["train"]), ("validation", folder["val"])):
-        if folder["kind"] == "coco":
-            _check_coco(folder, split, name, findings)
-        else:
-            _check_masks(folder, split, name, findings)
+        CHECKS[folder["kind"]](folder, split, name, findings)
     return findings
 
 
@@ -61,7 +59,8 @@ def tell(folder: Folder, findings: Findings) -> None:
         SystemExit: With a message, where there are errors.
     """
     classes = folder["classes"]
-    print(f"{folder['root']}: {len(classes)} classes: {', '.join(classes)}")
+    names = f": {', '.join(classes)}" if classes else ""
+    print(f"{folder['root']}: {len(classes)} classes{names}")
     for title, found in (("note", findings.notes), ("error", findings.errors)):
         for kind, examples in found.items():
             print(f"  {title}: {kind}: {len(examples)}, first {examples[0]}")
@@ -220,6 +219,24 @@ def _check_pair(image: Path, mask: Path, classes: int, seen: set[int]) -> Iterat
     if outside := sorted(value for value in values if not 0 <= value < classes):
         expected = f"0 to {classes - 1}, or {IGNORE} to ignore"
         yield f"masks with values outside the classes ({expected})", f"{mask}: {outside}"
+
+
+def _check_images(folder: Folder, split: Split, name: str, findings: Findings) -> None:
+    root = Path(folder["root"], split["images"])
+    for path in track(find_images(root, readable_suffixes()), f"{name} images"):
+        if _size(path) is None:
+            findings.note(f"unreadable {name} images, to be skipped", path)
+    for label in folder["classes"]:
+        if not find_images(root / label, readable_suffixes()):
+            findings.note(f"classes without {name} images", label)
+
+
+CHECKS = {
+    "coco": _check_coco,
+    "masks": _check_masks,
+    "classes": _check_images,
+    "images": _check_images,
+}
 
 
 def main() -> None:

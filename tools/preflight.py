@@ -16,7 +16,7 @@ def check_channels(runner: Runner) -> None:
         SystemExit: With a message, where they differ.
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    trunk = getattr(getattr(model, "backbone", None), "trunk", None)
+    trunk = getattr(getattr(model, "backbone", None), "trunk", getattr(model, "network", None))
     expected = getattr(trunk, "in_channels", None)
     if expected is None:
         return

@@ -1,0 +1,53 @@
+"""Image files: which there are in a folder, and what is in one."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def readable_suffixes() -> tuple[str, ...]:
+    """The suffixes of all formats that Pillow opens."""
+    Image.init()
+    return tuple(s for s, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+
+
+def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
+    """The images below a folder, linked folders too, sorted. What is hidden does not count."""
+    found = []
+    entered = set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        if (real := os.path.realpath(place)) in entered:  # a link that leads back
+            folders.clear()
+            continue
+        entered.add(real)
+        found += [Path(place, name) for name in names if not name.startswith(".")]
+    return sorted(path for path in found if path.suffix.lower() in suffixes)
+
+
+def class_names(folder: Path) -> list[str]:
+    """The folders in a folder, sorted by name. What is hidden does not count."""
+    if not folder.is_dir():
+        return []
+    return sorted(p.name for p in folder.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def read_image(path: Path) -> Image.Image:
+    """An image as RGB, turned upright; of deeper ones the upper 8 of 16 bits.
+
+    Raises:
+        OSError: The file is damaged, or no image; whatever Pillow says.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except Exception as error:  # whatever a damaged file makes a parser say
+        raise OSError(f"{path}: {error}") from None
+    if upright.mode.startswith("I"):
+        upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
+    return upright.convert("RGB")

@@ -1,0 +1,58 @@
+"""A picture for each validation of a masked autoencoder."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from hiera_dense.registry import HOOKS  # isort: split
+
+import torch
+import torch.nn.functional as F
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from torch import Tensor
+
+_COLUMNS = ("image", "seen", "predicted")
+_MARGIN = 4  # pixels
+
+
+@HOOKS.register_module()
+class ReconstructionHook(Hook):  # type: ignore[misc]  # mmengine ships no types
+    """Shows images of the first validation batch: image, what was seen, what was predicted.
+
+    A row for each image; of clips the middle frame. It goes to the visualizer as `reconstruction`.
+
+    Args:
+        images: How many, at most.
+    """
+
+    def __init__(self, images: int = 8) -> None:
+        self.images = images
+
+    def after_val_iter(
+        self,
+        runner: Any,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[dict[str, Tensor]] | None = None,
+    ) -> None:
+        """Draw after the first batch."""
+        if batch_idx or not outputs:
+            return
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        statistics = [getattr(model.data_preprocessor, name, None) for name in ("mean", "std")]
+        rows = [
+            torch.cat([_pixels(out[name], *statistics) for name in _COLUMNS], dim=2)
+            for out in outputs[: self.images]
+        ]
+        picture = torch.cat(rows, dim=1).movedim(0, -1).cpu().numpy()
+        runner.visualizer.add_image("reconstruction", picture, step=runner.iter)
+
+
+def _pixels(image: Tensor, mean: Tensor | None, std: Tensor | None) -> Tensor:
+    """Normalised pixels (C, [T,] H, W) as they were, uint8, of the first three channels, framed."""
+    if image.ndim == 4:
+        image = image[:, image.shape[1] // 2]
+    if mean is not None and std is not None:
+        image = image * std + mean
+    pixels = image[:3].expand(3, -1, -1).clamp(0, 255).round().byte()
+    return F.pad(pixels, (_MARGIN,) * 4, value=255)
