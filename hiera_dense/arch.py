@@ -25,6 +25,16 @@ def require_known(what: str, given: Mapping[str, Any], cls: type) -> None:
         raise ValueError(f"unknown {what} field {', '.join(unknown)}; known: {', '.join(known)}")
 
 
+def _make_tuples(instance: Any) -> None:
+    """Replace lists in the fields of a dataclass: configs give them where a tuple is meant."""
+
+    def tuples(value: Any) -> Any:
+        return tuple(map(tuples, value)) if isinstance(value, list | tuple) else value
+
+    for f in fields(instance):
+        object.__setattr__(instance, f.name, tuples(getattr(instance, f.name)))
+
+
 @dataclass(frozen=True)
 class PosEmbed:
     """The position embedding of an architecture.
@@ -48,6 +58,7 @@ class PosEmbed:
     global_size: Size | None = None
 
     def __post_init__(self) -> None:
+        _make_tuples(self)
         for name, known in (("kind", tuple(_TABLE_SIZES)), ("resize", _RESIZES)):
             if (value := getattr(self, name)) not in known:
                 raise ValueError(f"unknown pos_embed {name} {value!r}; known: {', '.join(known)}")
@@ -108,9 +119,7 @@ class Arch:
     q_pool: int | None = None
 
     def __post_init__(self) -> None:
-        for f in fields(self):  # configs give lists where a tuple is meant
-            if isinstance(value := getattr(self, f.name), list):
-                object.__setattr__(self, f.name, tuple(value))
+        _make_tuples(self)
         if len(self.window_spec) != len(self.stages):
             raise ValueError(
                 f"window_spec {tuple(self.window_spec)} has {len(self.window_spec)} entries; "

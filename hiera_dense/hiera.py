@@ -248,6 +248,10 @@ class Hiera(nn.Module, HubModel):
         is_first = param_name.startswith(prefix) and name.startswith(("patch_embed.", "pos_embed"))
         return (0 if is_first else depths - 1), depths
 
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that an optimizer should not decay besides biases and norms, for timm's."""
+        return set(self._tables)
+
     def _stages(
         self, x: Tensor, mask: Tensor | None = None, last: int | None = None
     ) -> list[Tensor]:

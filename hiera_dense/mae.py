@@ -51,7 +51,7 @@ class HieraMAE(BaseModel):  # type: ignore[misc]  # mmengine ships no types
 
         Returns:
             `loss`: dict(loss=...). `tensor`: an `autoencoder.Reconstruction`. `predict`: for each
-            image a dict with its `measures` (`loss`), and pictures of its `image`, of what was
+            image a dict with its `measures` (`mse`), and pictures of its `image`, of what was
             `seen` and `predicted`, shape (C_in, [T / 2,] H, W); masks are the same in each
             validation.
         """
@@ -60,12 +60,12 @@ class HieraMAE(BaseModel):  # type: ignore[misc]  # mmengine ships no types
             return dict(loss=result.loss) if mode == "loss" else result
         generator = torch.Generator(inputs.device).manual_seed(0)
         result = self.network(inputs, self.mask_ratio, generator=generator)
-        losses = (result.pred - result.label).square().reshape(len(inputs), -1).mean(1)
+        errors = (result.pred - result.label).square().reshape(len(inputs), -1).mean(1)
         seen, predicted = self.network.reconstruct(inputs, result.pred, result.mask)
         step = self.network.arch.patch_stride[0]
         images = inputs[:, :, ::step] if inputs.ndim == 5 else inputs
-        rows = zip(losses.tolist(), images, seen, predicted, strict=True)
+        rows = zip(errors.tolist(), images, seen, predicted, strict=True)
         return [
-            dict(measures=dict(loss=loss), image=image, seen=parts, predicted=whole)
-            for loss, image, parts, whole in rows
+            dict(measures=dict(mse=error), image=image, seen=parts, predicted=whole)
+            for error, image, parts, whole in rows
         ]

@@ -1,7 +1,7 @@
 _base_ = './default_runtime.py'
 default_scope = 'mmengine'
 default_hooks = dict(
-    checkpoint=dict(save_best='loss', rule='less'),
+    checkpoint=dict(save_best='mse', rule='less'),
     visualization=dict(type='hiera_dense.ReconstructionHook'))
 visualizer = dict(type='Visualizer', vis_backends={{_base_.vis_backends}}, name='visualizer')
 val_evaluator = dict(type='hiera_dense.Mean')
