@@ -1,6 +1,7 @@
 """What tests share: a fixed seed, and trunks that are small but have every code path."""
 
 import os
+import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +23,18 @@ def _seed() -> None:
 
 @pytest.fixture(scope="session")
 def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Drawn data: `instances` in COCO's format, `segments` as images and index masks."""
+    """Drawn data.
+
+    `instances` in COCO's format, `segments` as images and index masks, `classes` as a folder for
+    each of two classes.
+    """
     folder = tmp_path_factory.mktemp("toy")
     for split, images in (("train", 8), ("val", 3)):
         write_split(folder, split, images, size=96, seed=0)
+        for number, path in enumerate(sorted((folder / "instances" / split).iterdir())):
+            place = folder / "classes" / split / ("even", "odd")[number % 2]
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, place)
     return folder
 
 

@@ -119,7 +119,7 @@ def test_weights_of_another_arch_say_which(tmp_path: Path) -> None:
 
 
 def test_a_model_that_cannot_be_filled_is_named() -> None:
-    with pytest.raises(TypeError, match="a Linear; expected a Hiera or a HieraBackbone"):
+    with pytest.raises(TypeError, match="a Linear; expected a Hiera, or a model with one"):
         load_pretrained(nn.Linear(2, 2), "hiera_tiny_224.mae_in1k")
     with torch.device("meta"):
         trunk = Hiera(SMALL)
@@ -188,7 +188,7 @@ def test_a_checkpoint_of_a_training_fills_backbone_and_output_norms(
     backbone = HieraBackbone(SMALL)
     report = load_pretrained(backbone, path)
     assert_filled(backbone, trained.state_dict())
-    assert "8 of output norms among them; left over: neck (1)" in str(report) or not wrapped
+    assert "8 beside the trunk among them; left over: neck (1)" in str(report) or not wrapped
     trunk = Hiera(SMALL)
     load_pretrained(trunk, path)
     assert_filled(trunk, trained.trunk.state_dict())
@@ -213,7 +213,7 @@ def test_output_norms_of_other_stages_are_left(tmp_path: Path) -> None:
     assert torch.equal(fewer.norm2.weight, trained.norm2.weight)
     path = saved(fewer.state_dict(), tmp_path)
     changes = load_pretrained(HieraBackbone(SMALL), path).changes
-    assert changes == ("4 of output norms among them", f"starting anew: {NEW_NORMS}")
+    assert changes == ("4 beside the trunk among them", f"starting anew: {NEW_NORMS}")
     plain = HieraBackbone(SMALL, out_norm=False)
     assert "output norms" not in str(load_pretrained(plain, path))
 

@@ -121,7 +121,7 @@ def test_intermediates_and_masks_as_in_the_original() -> None:
 
 def test_initial_head_is_small_as_the_originals() -> None:
     ours, theirs = Classifier("tiny").head.projection, hiera.hiera_tiny_224().head.projection
-    assert ours.weight.std() == pytest.approx(theirs.weight.std().item(), rel=0.05)
+    assert ours.weight.std().item() == pytest.approx(theirs.weight.std().item(), rel=0.05)
     assert torch.allclose(ours.bias, theirs.bias)
 
 

@@ -11,23 +11,27 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from hiera_dense.folders import VARIABLE
+from hiera_dense.hiera import Hiera
 from hiera_dense.variants import WEIGHTS
 
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if "_base_" not in p.parts)
-PUBLIC = [p for p in CONFIGS if p.stem.endswith(("_coco", "_ade20k-512x512"))]
+WHOLE = [p for p in CONFIGS if p.parent.name in ("mae", "classification")]  # of whole images
+DENSE = [p for p in CONFIGS if p not in WHOLE]
+PUBLIC = [p for p in CONFIGS if p.stem.endswith(("_coco", "_ade20k-512x512", "_in1k-224x224"))]
 OWN = [p for p in CONFIGS if p not in PUBLIC]
 ARCHS = {"t": "tiny", "s": "small", "b": "base", "bplus": "base_plus", "l": "large", "h": "huge"}
 NAME = re.compile(
     r"[a-z0-9-]+_hiera-(?P<arch>[a-z]+)_([a-z0-9-]+_)?(?P<gpus>\d+)xb(?P<batch>\d+)-"
     r"(?P<amp>amp-)?([a-z]+-)?(?P<length>\d+)(?P<unit>[eik])_[a-z0-9-]+?(-(?P<crop>\d+)x\d+)?"
 )
-COCO_IMAGES = 118_287
+IMAGES = {"coco": 118_287, "in1k-224x224": 1_281_167}
+KINDS = {"coco_folder": "instances", "class_folder": "classes"}
 
 
 @pytest.fixture
 def cfg(path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """The config of a path; one that reads a folder gets drawn data."""
-    kind = "instances" if "/coco_folder.py" in path.read_text() else "segments"
+    kind = next((k for base, k in KINDS.items() if f"/{base}.py" in path.read_text()), "segments")
     monkeypatch.setenv(VARIABLE, str(toy / kind))
     return Config.fromfile(path)
 
@@ -37,7 +41,14 @@ def each(paths: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("path", paths, ids=lambda path: path.stem)
 
 
-@each(CONFIGS)
+@each(WHOLE)
+def test_a_model_of_whole_images_builds(cfg: Config) -> None:
+    init_default_scope(cfg.default_scope)
+    model = MODELS.build(cfg.model | dict(init_cfg=None))
+    assert isinstance(model.network, Hiera)
+
+
+@each(DENSE)
 def test_the_model_builds(cfg: Config) -> None:
     init_default_scope(cfg.default_scope)
     with torch.device("meta"):
@@ -51,12 +62,14 @@ def test_the_model_builds(cfg: Config) -> None:
 def test_the_name_tells_arch_batch_and_length(path: Path, cfg: Config) -> None:
     match = NAME.fullmatch(path.stem)
     assert match
-    arch = cfg.model.backbone.arch
+    arch = cfg.model.get("backbone", cfg.model).arch
     assert arch == ARCHS[match["arch"]] if isinstance(arch, str) else match["arch"] == "xs"
     assert cfg.train_dataloader.batch_size == int(match["batch"])
     assert (cfg.optim_wrapper.type == "AmpOptimWrapper") == bool(match["amp"])
     total = int(match["gpus"]) * int(match["batch"])
-    per_unit = {"i": 1, "k": 1000, "e": COCO_IMAGES / total}[match["unit"]]
+    per_unit = {"i": 1, "k": 1000, "e": IMAGES.get(path.stem.split("_")[-1], 0) / total}[
+        match["unit"]
+    ]
     assert cfg.train_cfg.max_iters == pytest.approx(int(match["length"]) * per_unit, rel=0.01)
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
     if match["crop"]:
@@ -66,9 +79,12 @@ def test_the_name_tells_arch_batch_and_length(path: Path, cfg: Config) -> None:
 @each(CONFIGS)
 def test_input_is_rgb_with_imagenet_statistics_padded_to_32(cfg: Config) -> None:
     preprocessor = cfg.model.data_preprocessor
-    assert preprocessor.bgr_to_rgb
     assert preprocessor.mean == [123.675, 116.28, 103.53]
     assert preprocessor.std == [58.395, 57.12, 57.375]
+    if "backbone" not in cfg.model:  # read by Pillow, and cropped
+        assert all(side % 32 == 0 for side in cfg.crop_size)
+        return
+    assert preprocessor.bgr_to_rgb
     divisor = preprocessor.get("pad_size_divisor") or preprocessor.get("size_divisor")
     assert divisor == 32 or all(side % 32 == 0 for side in preprocessor.size)
 
@@ -90,8 +106,11 @@ def test_a_public_recipe_tells_results_and_its_batch(path: Path, cfg: Config) ->
     gpus, batch = re.search(r"_(\d+)xb(\d+)-", path.stem).groups()
     assert cfg.auto_scale_lr.base_batch_size == int(gpus) * int(batch)
     assert f"batch {int(gpus) * int(batch)}" in header
-    weight = WEIGHTS[cfg.model.backbone.init_cfg.checkpoint]
-    assert weight.arch == cfg.model.backbone.arch
+    network = cfg.model.get("backbone", cfg.model)
+    if "init_cfg" not in network:
+        return
+    weight = WEIGHTS[network.init_cfg.checkpoint]
+    assert weight.arch == network.arch
     assert weight.licence in header
 
 
@@ -104,7 +123,7 @@ def test_windows_at_1024_px_leave_no_padding_and_some_blocks_are_global(cfg: Con
     assert backbone.global_att_blocks
 
 
-@each(OWN)
+@each([p for p in OWN if p in DENSE])
 def test_classes_and_heads_follow_the_folder(cfg: Config, toy: Path) -> None:
     expected = {
         "mmdet": ("disc", "square", "triangle", "star"),
@@ -116,6 +135,14 @@ def test_classes_and_heads_follow_the_folder(cfg: Config, toy: Path) -> None:
         assert tuple(loader.dataset.metainfo.classes) == expected
         assert len(loader.dataset.metainfo.palette) == len(expected)
         assert Path(loader.dataset.data_root).parent == toy
+
+
+@each([p for p in OWN if p in WHOLE])
+def test_images_come_from_the_folder(cfg: Config, toy: Path) -> None:
+    for loader in (cfg.train_dataloader, cfg.val_dataloader, cfg.test_dataloader):
+        assert Path(loader.dataset.root).is_relative_to(toy)
+        classes = loader.dataset.get("classes", ())
+        assert len(classes) == cfg.model.get("num_classes", 0)
 
 
 @each(OWN)

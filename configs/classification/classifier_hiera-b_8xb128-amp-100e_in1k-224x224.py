@@ -1,5 +1,5 @@
 # Hiera-B, classifier on ImageNet-1K, images in data/imagenet/train/CLASS and data/imagenet/val/CLASS.
-# Paper: Ryali et al., "Hiera", ICML 2023. Weights: hiera_base_224.mae_in1k (CC BY-NC 4.0).
+# Paper: Ryali et al., "Hiera", ICML 2023. Pretrained weights of it: CC BY-NC 4.0.
 # Hardware: 8 GPUs with 128 images each, batch 1024; elsewhere use --auto-scale-lr.
 # Command: tools/dist_train.sh \
 #     configs/classification/classifier_hiera-b_8xb128-amp-100e_in1k-224x224.py 8

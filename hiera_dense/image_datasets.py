@@ -1,0 +1,123 @@
+"""Data sets of whole images that configs name: without labels, or in a folder for each class."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hiera_dense.registry import DATASETS  # isort: split
+
+from mmengine.logging import print_log
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from hiera_dense.annotations import DataError
+from hiera_dense.images import class_names, find_images, read_image, readable_suffixes
+
+
+class _Files(Dataset[dict[str, Any]]):
+    """Image files through torchvision's transforms; what cannot be read is told and skipped."""
+
+    def __init__(
+        self, files: Sequence[tuple[Path, int | None]], transforms: Sequence[Mapping[str, Any]]
+    ) -> None:
+        self.files = list(files)
+        self.transforms = v2.Compose([_transform(cfg) for cfg in transforms])
+        self._unreadable: set[Path] = set()
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """`inputs`, uint8 pixels of shape (3, H, W), and `data_samples`, the class if there is one.
+
+        Raises:
+            DataError: No file can be read.
+        """
+        for path, label in [*self.files[index:], *self.files[:index]]:
+            try:
+                image = read_image(path)
+            except OSError as error:
+                if path not in self._unreadable:
+                    print_log(f"skipped, cannot be read: {error}", "current", logging.WARNING)
+                self._unreadable.add(path)
+                continue
+            sample = dict(inputs=v2.functional.to_image(self.transforms(image)).as_subclass(Tensor))
+            return sample if label is None else sample | dict(data_samples=label)
+        raise DataError(f"none of {len(self.files)} images can be read")
+
+
+def _transform(cfg: Mapping[str, Any]) -> Any:
+    settings = dict(cfg)
+    name = settings.pop("type")
+    if not (isinstance(name, str) and isinstance(kind := getattr(v2, name, None), type)):
+        raise ValueError(f"unknown transform {name!r}; expected one of torchvision.transforms.v2")
+    if isinstance(mode := settings.get("interpolation"), str):
+        settings["interpolation"] = v2.InterpolationMode(mode)
+    return kind(**settings)
+
+
+@DATASETS.register_module()
+class Images(_Files):
+    """All images below a folder, nested or flat, in any format that Pillow reads, without labels.
+
+    Args:
+        root: The folder.
+        transforms: Of torchvision.transforms.v2, by name: `dict(type='RandomResizedCrop', ...)`.
+        hold_out: Every how manieth image is for validation; 0: none.
+        validation: Take those, and not the others.
+
+    Raises:
+        DataError: There is no image.
+        ValueError: A transform is unknown.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        transforms: Sequence[Mapping[str, Any]],
+        hold_out: int = 0,
+        validation: bool = False,
+    ) -> None:
+        files = find_images(Path(root), readable_suffixes())
+        if hold_out:
+            files = [f for i, f in enumerate(files) if (i % hold_out == 0) == validation]
+        if not files:
+            raise DataError(f"no image in {root}")
+        super().__init__([(path, None) for path in files], transforms)
+
+
+@DATASETS.register_module()
+class ClassFolders(_Files):
+    """Images in a folder for each class, as ImageNet's are; classes in the order of their names.
+
+    Args:
+        root: The folder with the folders of the classes.
+        transforms: Of torchvision.transforms.v2, by name: `dict(type='RandomResizedCrop', ...)`.
+        classes: Names of the classes. None: the folders that are there.
+
+    Raises:
+        DataError: There is no image, or a folder that is no class.
+        ValueError: A transform is unknown.
+    """
+
+    def __init__(
+        self,
+        root: str,
+        transforms: Sequence[Mapping[str, Any]],
+        classes: Sequence[str] | None = None,
+    ) -> None:
+        names = class_names(Path(root))
+        classes = list(classes or names)
+        if unknown := sorted(set(names) - set(classes)):
+            raise DataError(f"{root} has folders that are no class: {', '.join(unknown[:3])}")
+        files = [
+            (path, label)
+            for label, name in enumerate(classes)
+            for path in find_images(Path(root, name), readable_suffixes())
+        ]
+        if not files:
+            raise DataError(f"no image in the folders of {root}")
+        super().__init__(files, transforms)
+        self.metainfo = dict(classes=tuple(classes))
