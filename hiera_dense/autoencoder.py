@@ -148,6 +148,10 @@ class MaskedAutoencoder(Hiera):
         label = normalized(self.patches(x)[masked].to(exact))
         return Reconstruction((pred - label).square().mean(), pred, label, mask)
 
+    def no_weight_decay(self) -> set[str]:
+        """As for the trunk, with the decoder's table and the mask token."""
+        return super().no_weight_decay() | {"decoder_pos_embed", "mask_token"}
+
     def encode(self, x: Tensor, mask: Tensor) -> Tensor:
         """Features of the visible units, fused over the stages and normalised.
 

@@ -188,22 +188,24 @@ class Hiera(nn.Module, HubModel):
 
         Args:
             x: Images, shape (B, C_in, H, W), normalised; any H and W.
-            indices: Stages, counted from 0 or, if negative, from behind; an int: as many of the
-                last; None: all.
+            indices: Stages, counted from 0 or, if negative, from behind, in any order; an int: as
+                many of the last; None: all.
             norm: Must be false: the trunk has no norm after a stage.
             stop_early: Compute no stage behind the last of these.
             output_fmt: `NCHW` or `NHWC`, of the features of the stages.
             intermediates_only: Leave the last features out.
 
         Returns:
-            The last features that were computed, as `forward` gives them, and those of the stages.
+            The last features that were computed, as `forward` gives them, and those of the stages,
+            in the order of the network.
 
         Raises:
             ValueError: A value is none of these.
         """
         count = len(self.stage_ends)
         wanted = range(-indices, 0) if isinstance(indices, int) else indices
-        taken = [i + count if i < 0 else i for i in (range(count) if wanted is None else wanted)]
+        chosen = range(count) if wanted is None else wanted
+        taken = sorted({i + count if i < 0 else i for i in chosen})
         if not taken or not all(0 <= i < count for i in taken):
             raise ValueError(f"indices {indices}; expected some of {count} stages")
         if norm:

@@ -47,7 +47,10 @@ class Findings:
 def check(folder: Folder) -> Findings:
     """Check both splits of a folder, with a progress bar."""
     findings = Findings()
-    for name, split in (("training", folder["train"]), ("validation", folder["val"])):
+    splits = {"training": folder["train"], "validation": folder["val"]}
+    if folder["train"] == folder["val"]:  # one set of images, from which some are held out
+        splits = {"all": folder["train"]}
+    for name, split in splits.items():
         CHECKS[folder["kind"]](folder, split, name, findings)
     return findings
 
@@ -225,7 +228,7 @@ def _check_images(folder: Folder, split: Split, name: str, findings: Findings) -
     root = Path(folder["root"], split["images"])
     for path in track(find_images(root, readable_suffixes()), f"{name} images"):
         if _size(path) is None:
-            findings.note(f"unreadable {name} images, to be skipped", path)
+            findings.note("unreadable images, to be skipped", path)
     for label in folder["classes"]:
         if not find_images(root / label, readable_suffixes()):
             findings.note(f"classes without {name} images", label)

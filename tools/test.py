@@ -1,4 +1,4 @@
-"""Evaluate a checkpoint of a detector or a segmenter."""
+"""Evaluate a checkpoint of a detector, a segmenter, a classifier or a masked autoencoder."""
 
 import sys
 from collections.abc import Sequence
@@ -50,6 +50,8 @@ def main() -> None:
     args.work_dir = args.work_dir or str(run / "test")
     cfg = load_config(args, run)
     cfg.load_from = args.checkpoint
+    if (args.out or args.show_dir) and cfg.default_scope not in ("mmdet", "mmseg"):
+        parser.error("--out and --show-dir are for detectors and segmenters")
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
     if args.out and cfg.default_scope == "mmdet":

@@ -1,4 +1,4 @@
-"""Train a detector or a segmenter from a config."""
+"""Train a detector, a segmenter, a classifier or a masked autoencoder from a config."""
 
 import os
 import sys
