@@ -72,6 +72,11 @@ class MaskedAutoencoder(Hiera):
         decoder_num_heads: int = 16,
         decoder_size: Size | None = None,
     ) -> None:
+        if decoder_depth < 1 or decoder_dim % decoder_num_heads:
+            raise ValueError(
+                f"decoder of depth {decoder_depth}, dim {decoder_dim}, {decoder_num_heads} heads; "
+                "expected a block or more, and heads that divide the dim"
+            )
         sparse = _sparse(resolve(arch, pos_embed=pos_embed))
         super().__init__(
             asdict(sparse), in_channels, drop_path_rate=drop_path_rate, with_cp=with_cp
@@ -142,9 +147,9 @@ class MaskedAutoencoder(Hiera):
         if mask.all():
             raise ValueError("mask keeps every unit; expected some to predict")
         masked = self._masked_tokens(x, mask)
-        pred = self.decode(latent, mask, self._last_grid(x))[masked]
+        pred = self.decode(latent, mask, masked, self._last_grid(x))
         exact = torch.promote_types(x.dtype, torch.float32)  # also under autocast
-        pred = self.decoder_pred(self.decoder_norm(pred)).to(exact)
+        pred = pred.to(exact)
         label = normalized(self.patches(x)[masked].to(exact))
         return Reconstruction((pred - label).square().mean(), pred, label, mask)
 
@@ -168,16 +173,17 @@ class MaskedAutoencoder(Hiera):
             fused = fused + cells.movedim(1, -1).view_as(fused)
         return cast(Tensor, self.encoder_norm(fused))
 
-    def decode(self, latent: Tensor, mask: Tensor, grid: Size) -> Tensor:
-        """Features of all tokens, visible or not.
+    def decode(self, latent: Tensor, mask: Tensor, masked: Tensor, grid: Size) -> Tensor:
+        """Predict the pixels of masked tokens.
 
         Args:
             latent: What `encode` gives.
             mask: As for `forward`.
-            grid: Tokens per axis, at the last stage.
+            masked: Which tokens are, in row-major order, shape (B, N).
+            grid: Tokens per axis, at the last stage; N of them.
 
         Returns:
-            Tokens in row-major order, before the decoder's norm, shape (B, N, D).
+            Shape (masked tokens of all images, pixels).
         """
         visible = self.decoder_embed(latent).flatten(2, -2)  # (B, n_visible, N', D)
         batch, units, cells = *mask.shape, visible.shape[2]
@@ -186,9 +192,13 @@ class MaskedAutoencoder(Hiera):
         x = unpartition(x.flatten(0, 1), Layout(grid, self.last_unit))  # (B, *grid, D)
         table = self.decoder_pos_embed.reshape(1, *self.decoder_size, -1)
         x = (x + positions.interpolate(table, grid)).flatten(1, -2)  # (B, N, D)
-        for block in self.decoder_blocks:
-            x = self._run(cast(HieraBlock, block), x, batch, grid, None)
-        return x
+        *blocks, last = cast("list[HieraBlock]", list(self.decoder_blocks))
+        for block in blocks:
+            x = self._run(block, x, batch, grid, None)
+        # What was seen is needed no more, but for the attention of the others.
+        x = self._run(last.attend, x, batch, grid, None)[masked]
+        x = self._run(last.transform, x[None], 1)[0]
+        return cast(Tensor, self.decoder_pred(self.decoder_norm(x)))
 
     def patches(self, x: Tensor) -> Tensor:
         """The pixels of each token that the decoder predicts.

@@ -8,7 +8,7 @@ facebookresearch/sam2).
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -320,10 +320,11 @@ class Hiera(nn.Module, HubModel):
         noise = torch.rand(len(x), units, device=x.device, generator=generator)
         return noise.argsort(1).argsort(1) < kept
 
-    def _run(self, block: HieraBlock, *args: Any) -> Tensor:
+    def _run(self, work: Callable[..., Tensor], *args: Any) -> Tensor:
+        """Call a block, or a part of one; with `with_cp`, keep nothing of what it computes."""
         if self.with_cp and torch.is_grad_enabled():
-            return cast(Tensor, checkpoint(block, *args, use_reentrant=False))
-        return cast(Tensor, block(*args))
+            return cast(Tensor, checkpoint(work, *args, use_reentrant=False))
+        return work(*args)
 
     def _check_input(self, x: Tensor) -> None:
         dims = len(self.arch.patch_kernel)

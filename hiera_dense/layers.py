@@ -157,12 +157,20 @@ class HieraBlock(nn.Module):
         Returns:
             Tokens, shape (B*nW, N', C_out), N' smaller than N after q-pooling.
         """
+        x = self.attend(x, batch, window, padding)
+        return self.transform(x, batch)
+
+    def attend(self, x: Tensor, batch: int, window: Size, padding: Tensor | None) -> Tensor:
+        """The first half of `forward`: attention, with pooling and widening."""
         groups = batch if self.window is None else len(x)
         # Published weights expect windows to be padded with zeros after the norm, in every block.
         normed = zero_padding(self.norm1(x), padding)
         if self.widens:
             x = self._shortcut(x, normed, window, padding)
-        x = x + self._drop(self.ls1(self.attn(normed, groups, window, padding)), batch)
+        return x + self._drop(self.ls1(self.attn(normed, groups, window, padding)), batch)
+
+    def transform(self, x: Tensor, batch: int) -> Tensor:
+        """The second half of `forward`: the MLP, which works on each token by itself."""
         return x + self._drop(self.ls2(self.mlp(self.norm2(x))), batch)
 
     def _shortcut(self, x: Tensor, normed: Tensor, window: Size, padding: Tensor | None) -> Tensor:

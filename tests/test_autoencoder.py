@@ -256,3 +256,9 @@ def test_a_bad_mask_is_named(kwargs: dict, message: str) -> None:
 def test_a_size_that_is_no_multiple_of_a_mask_unit_is_named() -> None:
     with pytest.raises(ValueError, match=r"masked input of size \(64, 100\); expected multiples"):
         small((64, 96))(torch.zeros(1, 3, 64, 100))
+
+
+@pytest.mark.parametrize("kwargs", [dict(decoder_depth=0), dict(decoder_dim=30)])
+def test_a_bad_decoder_is_named(kwargs: dict) -> None:
+    with pytest.raises(ValueError, match="expected a block or more, and heads that divide"):
+        MaskedAutoencoder(SMALL, **kwargs)

@@ -19,6 +19,7 @@ import torch
 from hiera_dense.autoencoder import MaskedAutoencoder
 
 OURS, THEIRS = "hiera_dense", "hiera-transformer"
+Job = Callable[[], None]
 STEP, WHOLE, VISIBLE = "training step", "encoder, nothing masked", "encoder, masked"
 JOBS = (STEP, WHOLE, VISIBLE)
 
@@ -30,7 +31,7 @@ def build(name: str, arch: str) -> Any:
     return getattr(hiera, f"mae_hiera_{arch}_224")()
 
 
-def work(name: str, model: Any, images: torch.Tensor, mask: torch.Tensor) -> dict[str, Callable]:
+def work(name: str, model: Any, images: torch.Tensor, mask: torch.Tensor) -> dict[str, Job]:
     """What is timed, by name."""
 
     def step() -> None:
