@@ -41,25 +41,31 @@ class HieraMAE(BaseModel):  # type: ignore[misc]  # mmengine ships no types
         self.network = MaskedAutoencoder(arch, **network)
         self.mask_ratio = mask_ratio
 
-    def forward(self, inputs: Tensor, data_samples: None = None, mode: str = "tensor") -> Any:
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: None = None,
+        mode: str = "tensor",
+        mask: Tensor | None = None,
+    ) -> Any:
         """Reconstruct.
 
         Args:
             inputs: Images, shape (B, C_in, H, W), or clips, shape (B, C_in, T, H, W), normalised.
             data_samples: None; mmengine's signature.
             mode: mmengine's: `loss`, `predict` or `tensor`.
+            mask: Bool, shape (B, units), True = visible; None: drawn, in each validation the same.
 
         Returns:
             `loss`: dict(loss=...). `tensor`: an `autoencoder.Reconstruction`. `predict`: for each
             image a dict with its `measures` (`mse`), and pictures of its `image`, of what was
-            `seen` and `predicted`, shape (C_in, [T / 2,] H, W); masks are the same in each
-            validation.
+            `seen` and `predicted`, shape (C_in, [T / 2,] H, W).
         """
         if mode != "predict":
-            result = self.network(inputs, self.mask_ratio)
+            result = self.network(inputs, self.mask_ratio, mask)
             return dict(loss=result.loss) if mode == "loss" else result
         generator = torch.Generator(inputs.device).manual_seed(0)
-        result = self.network(inputs, self.mask_ratio, generator=generator)
+        result = self.network(inputs, self.mask_ratio, mask, generator)
         errors = (result.pred - result.label).square().reshape(len(inputs), -1).mean(1)
         seen, predicted = self.network.reconstruct(inputs, result.pred, result.mask)
         step = self.network.arch.patch_stride[0]

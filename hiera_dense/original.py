@@ -5,7 +5,7 @@ through torch.hub. Parameter names, arguments and results are the original's: pr
 mode, `(x, intermediates)`, and (loss, prediction, label, mask) of an MAE.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from hiera_dense.autoencoder import MaskedAutoencoder
@@ -15,6 +15,21 @@ from hiera_dense.variants import ARCHS
 from hiera_dense.windows import Size, ceil_div
 
 _RENAMED = {"in_chans": "in_channels", "decoder_embed_dim": "decoder_dim"}
+
+
+class Hiera(Classifier):
+    """The original's class, for its `from_pretrained`: a `Classifier` that gives probabilities.
+
+    Args:
+        arch: A name in `variants.ARCHS`, or the fields of an `arch.Arch`.
+        **kwargs: As for `Classifier`.
+    """
+
+    def __init__(self, arch: str | Mapping[str, Any], **kwargs: Any) -> None:
+        super().__init__(arch, **{"softmax_in_eval": True, **kwargs})
+
+
+MaskedAutoencoderHiera = MaskedAutoencoder
 
 
 def _function(arch: str, is_mae: bool) -> Callable[..., Any]:
@@ -40,7 +55,7 @@ def _function(arch: str, is_mae: bool) -> Callable[..., Any]:
             settings.pop("num_classes", None)  # the original takes it and has no use for it
             model: Any = MaskedAutoencoder(arch, **settings)
         else:
-            model = Classifier(arch, softmax_in_eval=True, **settings)
+            model = Hiera(arch, **settings)
         if pretrained:
             load_pretrained(model, f"hiera_{weights}.{checkpoint}")
         return model
@@ -94,4 +109,5 @@ mae_hiera_base_plus_16x224 = _function("base_plus_16x224", is_mae=True)
 mae_hiera_large_16x224 = _function("large_16x224", is_mae=True)
 mae_hiera_huge_16x224 = _function("huge_16x224", is_mae=True)
 
-__all__ = [name for name in dict(globals()) if name.startswith(("hiera_", "mae_"))]
+FUNCTIONS = tuple(name for name in dict(globals()) if name.startswith(("hiera_", "mae_")))
+__all__ = ["Hiera", "MaskedAutoencoderHiera", *FUNCTIONS]

@@ -12,11 +12,13 @@ import hiera
 import peers
 import pytest
 import torch
+import torch.nn.functional as F
 from conftest import randomize, relative_error
 from torch import Tensor, nn
 
 from hiera_dense.checkpoint import load_pretrained
 from hiera_dense.hiera import Hiera
+from hiera_dense.pos_embed import window_aware
 from hiera_dense.variants import ARCHS
 
 TOLERANCE = 1e-4
@@ -123,6 +125,29 @@ def test_clips_equal_the_original(masked: bool, tmp_path: Path) -> None:
     mask = torch.rand(2, 4 * 2 * 3).argsort(1) < 7 if masked else None
     ours = trunk(clips, mask, return_intermediates=True)[1]
     assert_equal(ours, peer(clips, mask, return_intermediates=True)[1])
+
+
+@torch.no_grad()
+def test_clips_of_another_length_and_size_equal_the_original_with_resized_tables() -> None:
+    """Time is interpolated linearly, the image window by window."""
+    patch = dict(patch_kernel=(3, 7, 7), patch_stride=(2, 4, 4), patch_padding=(1, 3, 3))
+    shape = dict(embed_dim=16, num_heads=1, stages=(1, 2, 2, 2), q_stride=(1, 2, 2), **patch)
+    kind = dict(kind="separable", size=(8, 24, 24))
+    trunk = Hiera(dict(mask_unit=(1, 8, 8), pos_embed=kind, **shape)).eval()
+    randomize(trunk)
+    length, side = 20, (64, 128)
+    units = dict(mask_unit_size=(1, 8, 8), sep_pos_embed=True)
+    peer = hiera.Hiera(input_size=(length, *side), **units, **shape).eval()
+    state = trunk.state_dict()
+    time = state["pos_embed_temporal"].transpose(1, 2)
+    state["pos_embed_temporal"] = F.interpolate(time, 10, mode="linear").transpose(1, 2)
+    image = state["pos_embed_spatial"].reshape(1, 24, 24, 16)
+    state["pos_embed_spatial"] = window_aware(image, (16, 32), (8, 8)).flatten(1, 2)
+    keys = peer.load_state_dict(state, strict=False)
+    assert {key.split(".")[0] for key in keys.missing_keys} == {"norm", "head"}
+    clips = torch.randn(1, 3, length, *side)
+    ours = trunk(clips, return_intermediates=True)[1]
+    assert_equal(ours, peer(clips, return_intermediates=True)[1])
 
 
 @pytest.mark.parametrize("name", ["tiny", "base_plus"])

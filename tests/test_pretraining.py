@@ -157,8 +157,11 @@ def test_masks_are_the_same_in_each_validation() -> None:
     assert torch.equal(first[0]["seen"], second[0]["seen"])
     errors = [sample["measures"]["mse"] for sample in first]
     generator = torch.Generator().manual_seed(0)
-    expected = model.network(images, generator=generator).loss.item()
-    assert sum(errors) / 2 == pytest.approx(expected, rel=1e-5)
+    result = model.network(images, generator=generator)
+    assert sum(errors) / 2 == pytest.approx(result.loss.item(), rel=1e-5)
+    given = model(images, mode="loss", mask=result.mask)["loss"]
+    assert torch.equal(given, result.loss)
+    assert torch.equal(model(images, mask=result.mask).pred, result.pred)
 
 
 def test_pictures_of_clips_and_of_other_channels() -> None:
