@@ -72,18 +72,21 @@ class MaskedAutoencoder(Hiera):
         decoder_num_heads: int = 16,
         decoder_size: Size | None = None,
     ) -> None:
-        if decoder_depth < 1 or decoder_dim % decoder_num_heads:
+        if decoder_depth < 1 or decoder_num_heads < 1 or decoder_dim % decoder_num_heads:
             raise ValueError(
                 f"decoder of depth {decoder_depth}, dim {decoder_dim}, {decoder_num_heads} heads; "
                 "expected a block or more, and heads that divide the dim"
             )
         sparse = _sparse(resolve(arch, pos_embed=pos_embed))
+        axes = len(sparse.mask_unit)
+        size = tuple(decoder_size or _DECODER_SIZES[axes])
+        if len(size) != axes:
+            raise ValueError(f"decoder_size {size}; expected {axes} axes")
         super().__init__(
             asdict(sparse), in_channels, drop_path_rate=drop_path_rate, with_cp=with_cp
         )
         stages = _pools(sparse)
         dim = sparse.dims[-1]
-        axes = len(sparse.mask_unit)
         self.last_unit = ceil_div(sparse.mask_unit, _power(sparse.q_stride, stages))
         self.pred_stride = sparse.patch_stride[-1] * sparse.q_stride[-1] ** stages
         self.encoder_norm = LayerNorm(dim)
@@ -94,10 +97,8 @@ class MaskedAutoencoder(Hiera):
         )
         self.decoder_embed = nn.Linear(dim, decoder_dim)
         self.mask_token = nn.Parameter(torch.empty(1, 1, decoder_dim))
-        self.decoder_size = tuple(decoder_size or _DECODER_SIZES[axes])
-        self.decoder_pos_embed = nn.Parameter(
-            torch.empty(1, math.prod(self.decoder_size), decoder_dim)
-        )
+        self.decoder_size = size
+        self.decoder_pos_embed = nn.Parameter(torch.empty(1, math.prod(size), decoder_dim))
         self.decoder_blocks = nn.ModuleList(
             HieraBlock(decoder_dim, decoder_dim, decoder_num_heads, None)
             for _ in range(decoder_depth)
@@ -131,7 +132,7 @@ class MaskedAutoencoder(Hiera):
         Args:
             x: Images, shape (B, C_in, H, W), normalised, H and W multiples of a mask unit (32 px);
                 or clips (B, C_in, T, H, W), T a multiple of 2.
-            mask_ratio: Share of the mask units that is hidden, rounded up to whole ones. None: 0.6
+            mask_ratio: Share of the mask units that is hidden, as for `get_random_mask`. None: 0.6
                 for images, 0.9 for clips.
             mask: Bool, shape (B, units), True = visible, as many in each image; instead of a ratio.
             generator: Where the mask is drawn from.
@@ -290,7 +291,9 @@ def _power(stride: Size, times: int) -> Size:
 
 def _sparse(arch: Arch) -> Arch:
     """The same weights with mask units as windows, or global, and no pooling in the last stage."""
-    pools = len(arch.stages) - 2
+    if len(arch.stages) < 2:
+        raise ValueError(f"stages {arch.stages}; expected 2 or more to pretrain")
+    pools = min(_pools(arch), len(arch.stages) - 2)
     follows = [
         arch.window_of(entry) == ceil_div(arch.mask_unit, _power(arch.q_stride, min(stage, pools)))
         for stage, entry in enumerate(arch.window_spec)

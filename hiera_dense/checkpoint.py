@@ -14,10 +14,11 @@ from hiera_dense import fetch, files
 from hiera_dense import pos_embed as positions
 from hiera_dense.arch import Arch
 from hiera_dense.errors import CheckpointError
-from hiera_dense.formats import Content, is_beside, recognise, state_dict_of
+from hiera_dense.formats import Content, recognise, state_dict_of
 from hiera_dense.shapes import PATCHES, State, fitting_archs
 from hiera_dense.variants import ARCHS, PERMISSIVE, WEIGHTS
 
+_TRUNK = ("patch_embed.", "pos_embed", "blocks.")
 _ZERO_AT_FIRST = "pos_embed_global"  # no published file has it
 
 
@@ -63,6 +64,7 @@ def load_pretrained(
     source: str | Path,
     permissive_only: bool = False,
     prefix: str | None = None,
+    **hub_options: Any,
 ) -> Report:
     """Fill a trunk, or a model with one, with pretrained weights.
 
@@ -76,6 +78,8 @@ def load_pretrained(
         source: A name in `variants.WEIGHTS`, a file, a URL, or a hub id: see `fetch.understand`.
         permissive_only: Refuse weights that are not known to allow commercial use.
         prefix: Look only at names that start so, in a file with several trunks.
+        **hub_options: For a repository of the hub: `revision`, `token`, `cache_dir`, ..., as for
+            `huggingface_hub.hf_hub_download`.
 
     Returns:
         What was loaded. It is logged too (logger `hiera_dense`).
@@ -86,14 +90,18 @@ def load_pretrained(
             missing, unexpected or of another shape, or values are not finite. Nothing was filled.
         TypeError: The model has no Hiera trunk.
     """
-    report = fill(model, source, permissive_only, prefix)
+    report = fill(model, source, permissive_only, prefix, **hub_options)
     # A warning, since that is what Python shows where nobody set up logging.
     logging.getLogger("hiera_dense").warning("%s", report)
     return report
 
 
 def fill(
-    model: nn.Module, source: str | Path, permissive_only: bool = False, prefix: str | None = None
+    model: nn.Module,
+    source: str | Path,
+    permissive_only: bool = False,
+    prefix: str | None = None,
+    **hub_options: Any,
 ) -> Report:
     """`load_pretrained` without logging."""
     trunk: Any = getattr(model, "trunk", getattr(model, "network", model))
@@ -104,7 +112,7 @@ def fill(
     place = fetch.understand(source)
     if permissive_only and place.weight:
         _require_permissive(place.said, place.weight.licence)
-    path = fetch.locate(place)
+    path = fetch.locate(place, **hub_options)
     checkpoint, metadata = files.read(path)
     licence = place.weight.licence if place.weight else metadata.get("licence")
     if permissive_only:
@@ -152,7 +160,7 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
         CheckpointError: They do not fit.
     """
     state, changes = dict(weights), []
-    own = {name: t for name, t in trunk.state_dict().items() if not is_beside(name)}
+    own = {name: t for name, t in trunk.state_dict().items() if name.startswith(_TRUNK)}
     if _ZERO_AT_FIRST in own and _ZERO_AT_FIRST not in state:
         state[_ZERO_AT_FIRST] = torch.zeros_like(own[_ZERO_AT_FIRST])
         changes.append(f"{_ZERO_AT_FIRST} starts at zero")
@@ -263,4 +271,4 @@ def _beside_trunk(model: nn.Module, trunk: nn.Module) -> State:
     """What a model has beside the parameters of a trunk."""
     if trunk is not model and trunk is not getattr(model, "network", None):
         return {n: t for n, t in model.state_dict().items() if not n.startswith("trunk.")}
-    return {n: t for n, t in trunk.state_dict().items() if is_beside(n)}
+    return {n: t for n, t in trunk.state_dict().items() if not n.startswith(_TRUNK)}

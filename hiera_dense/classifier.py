@@ -49,7 +49,10 @@ class HieraClassifier(BaseModel):  # type: ignore[misc]  # mmengine ships no typ
         self.label_smoothing = label_smoothing
         self.mixup = None
         if mixup is not None:
-            settings = {**mixup, "label_smoothing": label_smoothing, "num_classes": classes}
+            settings = dict(label_smoothing=label_smoothing, num_classes=classes)
+            if both := sorted(set(mixup) & set(settings)):
+                raise ValueError(f"mixup has {', '.join(both)}; expected that beside it")
+            settings |= mixup
             self.mixup = Mixup(**settings)  # type: ignore[no-untyped-call]
 
     def forward(
@@ -75,11 +78,11 @@ class HieraClassifier(BaseModel):  # type: ignore[misc]  # mmengine ships no typ
         if data_samples is None:
             return [dict(scores=row) for row in scores]
         order = scores.argsort(1, descending=True)
-        hits = (order == data_samples[:, None]).cumsum(1)  # 1 from the place of the true class on
+        places = (order == data_samples[:, None]).int().argmax(1).tolist()  # of the true classes
         measured = [k for k in (1, 5) if k == 1 or k < scores.shape[1]]
         return [
-            dict(scores=row, measures={f"top{k}": 100.0 * float(hit[k - 1]) for k in measured})
-            for row, hit in zip(scores, hits, strict=True)
+            dict(scores=row, measures={f"top{k}": 100.0 * (place < k) for k in measured})
+            for row, place in zip(scores, places, strict=True)
         ]
 
     def _loss(self, inputs: Tensor, labels: Tensor | None) -> Tensor:
@@ -88,5 +91,7 @@ class HieraClassifier(BaseModel):  # type: ignore[misc]  # mmengine ships no typ
         if self.mixup is None:
             scores = self.network(inputs)
             return F.cross_entropy(scores, labels, label_smoothing=self.label_smoothing)
+        if len(inputs) % 2:
+            raise ValueError(f"mixup of a batch of {len(inputs)}; expected an even number")
         mixed, target = self.mixup(inputs, labels)
         return F.cross_entropy(self.network(mixed), target)

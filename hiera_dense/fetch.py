@@ -86,8 +86,12 @@ def understand(source: str | Path) -> Source:
     )
 
 
-def locate(source: Source) -> Path:
+def locate(source: Source, **hub_options: Any) -> Path:
     """The file of a source, downloaded where it has to be.
+
+    Args:
+        source: What `understand` gives.
+        **hub_options: As for `from_hub`, where it is on the hub.
 
     Raises:
         CheckpointError: It cannot be downloaded; the message says where to put it.
@@ -97,7 +101,7 @@ def locate(source: Source) -> Path:
     if not source.hub:
         return _from_url(source)
     try:
-        return from_hub(*source.hub)
+        return from_hub(*source.hub, **hub_options)
     except CheckpointError as error:
         if not (source.weight and source.weight.url and source.hub[0] == source.weight.hub):
             raise
@@ -134,18 +138,18 @@ def download(url: str, folder: Path) -> Path:
     return path
 
 
-def from_hub(repository: str, file: str, **options: Any) -> Path:
+def from_hub(repository: str, file: str, **hub_options: Any) -> Path:
     """Download a file of a repository, into the cache of huggingface_hub.
 
     Args:
         repository, file: Where it is.
-        **options: Of `huggingface_hub.hf_hub_download`.
+        **hub_options: Of `huggingface_hub.hf_hub_download`.
 
     Raises:
         CheckpointError: It cannot be had.
     """
     try:
-        return Path(hf_hub_download(repository, file, **options))
+        return Path(hf_hub_download(repository, file, **hub_options))
     except Exception as error:  # its own, and those of the HTTP library under it
         url = f"https://huggingface.co/{repository}/resolve/main/{file}"
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")

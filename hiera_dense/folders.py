@@ -119,7 +119,10 @@ def class_folder(root: str | None = None) -> Folder:
             a class for validation that is not trained.
     """
     path = _existing(root)
-    train, val = _find_splits(path, CLASS_LAYOUTS)
+    if not (found := _splits(path, CLASS_LAYOUTS)):
+        names = " or ".join(" and ".join(f"{n}/CLASS/" for n in pair) for pair in SPLIT_NAMES)
+        raise DataError(f"no folders of classes in {path}; expected {names}")
+    train, val = found[0]
     classes, others = (class_names(path / split["images"]) for split in (train, val))
     if len(classes) < 2:
         raise DataError(f"{path / train['images']} has the classes {classes}; expected 2 or more")
@@ -134,8 +137,8 @@ def class_folder(root: str | None = None) -> Folder:
 def image_folder(root: str | None = None) -> Folder:
     """Look at images without labels, or with labels to be left aside.
 
-    Of a folder that `coco_folder` or `mask_folder` reads, the images of each split; of any other
-    one all images below it, as both splits.
+    Of a folder that `coco_folder`, `mask_folder` or `class_folder` reads, or with `train` and `val`
+    in it, the images of each split; of any other one all images below it, as both splits.
 
     Args:
         root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
@@ -145,22 +148,24 @@ def image_folder(root: str | None = None) -> Folder:
     """
     path = _existing(root)
     whole = Split(images="", annotations="")
-    pairs = [*_splits(path, COCO_LAYOUTS), *_splits(path, MASK_LAYOUTS), (whole, whole)]
-    train, val = pairs[0]
+    layouts = (*COCO_LAYOUTS, *MASK_LAYOUTS, *CLASS_LAYOUTS)
+    train, val = [*_splits(path, layouts), (whole, whole)][0]
     if len(find_images(path / train["images"], readable_suffixes())) < 2:
         raise DataError(f"fewer than 2 images in {path / train['images']}")
     return _folder("images", path, train, val, [], 0)
 
 
 def any_folder(root: str) -> Folder:
-    """Look at a folder of either kind.
+    """Look at a labelled folder of any kind.
 
     Raises:
-        DataError: As `coco_folder` and `mask_folder`.
+        DataError: As `coco_folder`, `mask_folder` and `class_folder`.
     """
     path = _existing(root)
-    has_masks = any(_splits(path, MASK_LAYOUTS))
-    return mask_folder(root) if has_masks else coco_folder(root)
+    if _splits(path, MASK_LAYOUTS):
+        return mask_folder(root)
+    is_classes = _splits(path, CLASS_LAYOUTS) and not _splits(path, COCO_LAYOUTS)
+    return class_folder(root) if is_classes and class_names(path / "train") else coco_folder(root)
 
 
 def _existing(root: str | None) -> Path:

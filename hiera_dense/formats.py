@@ -134,7 +134,7 @@ def recognise(state: State, prefix: str | None = None) -> Content:
         raise CheckpointError(_no_single_trunk(state, found, prefix))
     (start, marker), *_ = found.items()
     inside = {name.removeprefix(start): name for name in state if name.startswith(start)}
-    trunk_names = [name for name in inside if not is_beside(name)]
+    trunk_names = [name for name in inside if not _HEADS.match(name)]
     rename = _from_transformers(trunk_names) if marker == _TRANSFORMERS else _from_others
     trunk: State = {}
     for name in trunk_names:
@@ -144,11 +144,6 @@ def recognise(state: State, prefix: str | None = None) -> Content:
     used = {inside[name] for name in trunk_names}
     beside = {name: value for name, value in state.items() if name not in used}
     return Content(_layout(start, marker, trunk_names, beside), start, trunk, beside)
-
-
-def is_beside(name: str) -> bool:
-    """Whether a parameter of a model that is a trunk and more belongs to what is more."""
-    return bool(_HEADS.match(name))
 
 
 def _our_name(name: str) -> str:
@@ -202,7 +197,7 @@ def _layout(prefix: str, marker: str, names: Iterable[str], beside: Iterable[str
     if marker == _TRANSFORMERS_SAM2:
         return "transformers SAM 2"
     if prefix.endswith("network."):
-        return f"hiera_dense {'MAE' if 'network.decoder_pos_embed' in beside else 'classifier'}"
+        return f"hiera_dense {'MAE' if prefix + 'decoder_pos_embed' in beside else 'classifier'}"
     if "trunk." in prefix and not prefix.startswith("image_encoder."):
         whole = bool(heads - {"backbone"} - {f"norm{i}" for i in range(4)})
         return "hiera_dense detector or segmenter" if whole else "hiera_dense backbone"

@@ -244,11 +244,10 @@ class Hiera(nn.Module, HubModel):
             last: whatever does not belong to the trunk.
         """
         depths = len(self.blocks) + 2
-        name = param_name.removeprefix(prefix)
+        name = param_name.removeprefix(prefix) if param_name.startswith(prefix) else ""
         if match := re.match(r"blocks\.(\d+)\.", name):
             return int(match[1]) + 1, depths
-        is_first = param_name.startswith(prefix) and name.startswith(("patch_embed.", "pos_embed"))
-        return (0 if is_first else depths - 1), depths
+        return (0 if name.startswith(("patch_embed.", "pos_embed")) else depths - 1), depths
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that an optimizer should not decay besides biases and norms, for timm's."""
@@ -302,7 +301,8 @@ class Hiera(nn.Module, HubModel):
 
         Args:
             x: Images or clips, as for `forward`.
-            mask_ratio: Share of the units that is dropped, rounded up to whole ones.
+            mask_ratio: Share of the units that is dropped; `int(units * (1 - mask_ratio))` are
+                kept, as in the original.
             generator: Where it is drawn from.
 
         Returns:

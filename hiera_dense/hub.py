@@ -1,14 +1,20 @@
 """Models on the Hugging Face hub: `from_pretrained`, `save_pretrained`, `push_to_hub`."""
 
+import inspect
+import json
 from pathlib import Path
 from typing import Any, Self
 
 from huggingface_hub import PyTorchModelHubMixin
-from huggingface_hub.constants import SAFETENSORS_SINGLE_FILE
+from torch import nn
 
-from hiera_dense import fetch
+from hiera_dense import fetch, files
 from hiera_dense.checkpoint import load_pretrained
 from hiera_dense.errors import CheckpointError
+from hiera_dense.variants import Weight
+
+_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
 
 
 class HubModel(
@@ -17,20 +23,28 @@ class HubModel(
     tags=["hiera"],
     paper_url="https://arxiv.org/abs/2306.00989",
 ):
-    """huggingface_hub's mixin with this package's strict and safe loading.
+    """huggingface_hub's mixin, with this package's strict and safe loading.
 
     A folder or repository holds `model.safetensors`, and in `config.json` the arguments that the
-    model was built with.
+    model was built with. The licence of weights that a model came with goes with them.
+
+    Attributes:
+        licence: Of the weights that `from_pretrained` filled the model with; None: unknown.
     """
 
+    licence: str | None = None
+
     @classmethod
-    def from_pretrained(cls, source: str | Path, **kwargs: Any) -> Self:  # type: ignore[override]
+    def from_pretrained(  # type: ignore[override]
+        cls, source: str | Path, permissive_only: bool = False, **kwargs: Any
+    ) -> Self:
         """Build a model and fill it; it comes in eval mode.
 
         Args:
-            source: A folder or repository that `save_pretrained` or `push_to_hub` wrote; or
-                published weights, by their name in `variants.WEIGHTS`, or a repository or URL named
-                there.
+            source: A folder or repository that `save_pretrained` or `push_to_hub` wrote; published
+                weights, by their name in `variants.WEIGHTS`, or a repository or URL named there; or
+                any other that `fetch.understand` knows, with `arch` given.
+            permissive_only: Refuse weights that are not known to allow commercial use.
             **kwargs: Arguments of the model in place of those that were saved; and for a
                 repository, huggingface_hub's `revision`, `token`, `cache_dir`, `force_download` and
                 `local_files_only`.
@@ -39,28 +53,50 @@ class HubModel(
             CheckpointError: The weights cannot be had, or do not fit.
             FileNotFoundError: There is no such folder.
         """
+        options = {name: kwargs.pop(name) for name in _HUB_OPTIONS if name in kwargs}
         place = fetch.understand(source)
-        if place.weight is None:
-            model: Self = super().from_pretrained(source, **kwargs)
-            return model
-        model = cls(**{"arch": place.weight.arch, **kwargs})
-        load_pretrained(model, source)  # type: ignore[arg-type]  # always a Module too
-        return model.eval()  # type: ignore[attr-defined,no-any-return]
-
-    @classmethod
-    def _from_pretrained(cls, *, model_id: str, **kwargs: Any) -> Self:
-        """What huggingface_hub calls once it has read the arguments that were saved."""
-        hub_options = ("revision", "token", "cache_dir", "force_download", "local_files_only")
-        options = {name: kwargs.pop(name, None) for name in hub_options}
-        arguments = {name: value for name, value in kwargs.items() if name not in _UNUSED}
-        folder = Path(model_id)
-        if not folder.is_dir():
-            folder = fetch.from_hub(model_id, SAFETENSORS_SINGLE_FILE, **options).parent
-        if "arch" not in arguments:
-            raise CheckpointError(f"{model_id}: its config.json has no arch; expected arch=...")
+        known = _published(place.weight) if place.weight else _saved(place, kwargs, options)
+        known = {name: value for name, value in known.items() if _takes(cls, name)}
+        if "arch" not in (arguments := {**known, **kwargs}):
+            raise CheckpointError(f"{source}: nothing says which arch it is; expected arch=...")
         model = cls(**arguments)
-        load_pretrained(model, folder)  # type: ignore[arg-type]
-        return model.eval()  # type: ignore[attr-defined,no-any-return]
+        assert isinstance(model, nn.Module)
+        report = load_pretrained(model, source, permissive_only, **options)
+        model.licence = report.licence
+        model.eval()
+        return model
+
+    def _save_pretrained(self, save_directory: Path) -> None:
+        """What huggingface_hub calls beside writing the arguments."""
+        assert isinstance(self, nn.Module)
+        metadata = {"format": "pt"} | ({"licence": self.licence} if self.licence else {})
+        files.write(Path(save_directory) / _WEIGHTS, self.state_dict(), metadata, None)
 
 
-_UNUSED = ("map_location", "strict", "proxies", "resume_download")  # of some versions of the hub
+def _takes(model: type, argument: str) -> bool:
+    """Whether a model has an argument: a trunk has fewer than the autoencoder that was saved."""
+    parameters = inspect.signature(model).parameters
+    return argument in parameters or "kwargs" in parameters
+
+
+def _published(weight: Weight) -> dict[str, Any]:
+    """The arguments that published weights are for."""
+    classes = {"num_classes": weight.classes} if weight.classes else {}
+    return {"arch": weight.arch, **classes}
+
+
+def _saved(place: fetch.Source, given: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """The arguments that were saved beside weights, if there are any."""
+    if place.hub:
+        try:
+            path = fetch.from_hub(place.hub[0], _CONFIG, **options)
+        except CheckpointError:
+            if "arch" not in given:
+                raise
+            return {}
+    elif place.path:
+        path = place.path.with_name(_CONFIG)
+    else:
+        return {}
+    arguments: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    return arguments

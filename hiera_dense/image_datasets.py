@@ -1,12 +1,15 @@
 """Data sets of whole images that configs name: without labels, or in a folder for each class."""
 
 import logging
+import os
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from hiera_dense.registry import DATASETS  # isort: split
 
+import numpy as np
 from mmengine.logging import print_log
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -17,12 +20,17 @@ from hiera_dense.images import class_names, find_images, read_image, readable_su
 
 
 class _Files(Dataset[dict[str, Any]]):
-    """Image files through torchvision's transforms; what cannot be read is told and skipped."""
+    """Image files through torchvision's transforms, as RGB.
+
+    What cannot be read is told, and the next image takes its place.
+    """
 
     def __init__(
-        self, files: Sequence[tuple[Path, int | None]], transforms: Sequence[Mapping[str, Any]]
+        self, files: list[Path], labels: list[int] | None, transforms: Sequence[Mapping[str, Any]]
     ) -> None:
-        self.files = list(files)
+        # Arrays, since the processes of a loader share these: a list is copied by being read.
+        self.files = np.array([os.fsencode(path) for path in files])
+        self.labels = None if labels is None else np.array(labels)
         self.transforms = v2.Compose([_transform(cfg) for cfg in transforms])
         self._unreadable: set[Path] = set()
 
@@ -35,7 +43,9 @@ class _Files(Dataset[dict[str, Any]]):
         Raises:
             DataError: No file can be read.
         """
-        for path, label in [*self.files[index:], *self.files[:index]]:
+        for step in range(len(self)):
+            place = (index + step) % len(self)
+            path = Path(os.fsdecode(self.files[place]))
             try:
                 image = read_image(path)
             except OSError as error:
@@ -44,7 +54,8 @@ class _Files(Dataset[dict[str, Any]]):
                 self._unreadable.add(path)
                 continue
             sample = dict(inputs=v2.functional.to_image(self.transforms(image)).as_subclass(Tensor))
-            return sample if label is None else sample | dict(data_samples=label)
+            known = {} if self.labels is None else dict(data_samples=int(self.labels[place]))
+            return sample | known
         raise DataError(f"none of {len(self.files)} images can be read")
 
 
@@ -85,7 +96,7 @@ class Images(_Files):
             files = [f for i, f in enumerate(files) if (i % hold_out == 0) == validation]
         if not files:
             raise DataError(f"no image in {root}")
-        super().__init__([(path, None) for path in files], transforms)
+        super().__init__(files, None, transforms)
 
 
 @DATASETS.register_module()
@@ -112,12 +123,9 @@ class ClassFolders(_Files):
         classes = list(classes or names)
         if unknown := sorted(set(names) - set(classes)):
             raise DataError(f"{root} has folders that are no class: {', '.join(unknown[:3])}")
-        files = [
-            (path, label)
-            for label, name in enumerate(classes)
-            for path in find_images(Path(root, name), readable_suffixes())
-        ]
-        if not files:
+        found = [find_images(Path(root, name), readable_suffixes()) for name in classes]
+        if not any(found):
             raise DataError(f"no image in the folders of {root}")
-        super().__init__(files, transforms)
+        labels = [label for label, files in enumerate(found) for _ in files]
+        super().__init__(list(chain.from_iterable(found)), labels, transforms)
         self.metainfo = dict(classes=tuple(classes))

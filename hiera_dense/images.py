@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+_NO_IMAGES = {"MPEG", "HDF5", "GRIB", "BUFR", "WMF", "EPS"}
 SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def readable_suffixes() -> tuple[str, ...]:
-    """The suffixes of all formats that Pillow opens."""
+    """The suffixes of the image formats that Pillow opens: no videos, containers or programs."""
     Image.init()
-    return tuple(s for s, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+    known = Image.registered_extensions().items()
+    return tuple(s for s, kind in known if kind in Image.OPEN and kind not in _NO_IMAGES)
 
 
 def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
@@ -25,8 +27,8 @@ def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path
             folders.clear()
             continue
         entered.add(real)
-        found += [Path(place, name) for name in names if not name.startswith(".")]
-    return sorted(path for path in found if path.suffix.lower() in suffixes)
+        found += [os.path.join(place, name) for name in names if not name.startswith(".")]
+    return [Path(path) for path in sorted(found) if os.path.splitext(path)[1].lower() in suffixes]
 
 
 def class_names(folder: Path) -> list[str]:
@@ -46,8 +48,11 @@ def read_image(path: Path) -> Image.Image:
         with Image.open(path) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
+            if upright.mode.startswith("I"):
+                pixels = np.asarray(upright)
+                deep = upright.mode != "I" or pixels.max() > 255
+                pixels = pixels >> 8 if deep else pixels
+                upright = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+            return upright.convert("RGB")
     except Exception as error:  # whatever a damaged file makes a parser say
         raise OSError(f"{path}: {error}") from None
-    if upright.mode.startswith("I"):
-        upright = Image.fromarray((np.asarray(upright) >> 8).clip(0, 255).astype(np.uint8))
-    return upright.convert("RGB")

@@ -47,7 +47,13 @@ class Mean(BaseMetric):  # type: ignore[misc]  # mmengine ships no types
     """The mean over all images of what a model measures of each: the `measures` of a prediction."""
 
     def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
-        """Take the measures of a batch."""
+        """Take the measures of a batch.
+
+        Raises:
+            ValueError: A prediction has none.
+        """
+        if any("measures" not in sample for sample in data_samples):
+            raise ValueError("predictions without measures; expected data with their classes")
         self.results += [sample["measures"] for sample in data_samples]
 
     def compute_metrics(self, results: list[dict[str, float]]) -> dict[str, float]:

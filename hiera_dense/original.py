@@ -46,6 +46,8 @@ def _function(arch: str, is_mae: bool) -> Callable[..., Any]:
         input_size: Size | None = None,
         **kwargs: Any,
     ) -> Any:
+        if not strict:
+            raise ValueError("strict=False; expected True: a trunk is filled whole or not at all")
         if checkpoint not in checkpoints:
             raise ValueError(f"checkpoint {checkpoint!r}; expected {' or '.join(checkpoints)}")
         settings = {_RENAMED.get(name, name): value for name, value in kwargs.items()}
@@ -67,8 +69,7 @@ def _function(arch: str, is_mae: bool) -> Callable[..., Any]:
     Args:
         pretrained: Download and load published weights (CC BY-NC 4.0).
         checkpoint: Which: {" or ".join(checkpoints)}.
-        strict: Taken, as in the original. The trunk is always loaded strictly, and what starts anew
-            beside it is told.
+        strict: True; what starts anew beside the trunk is told.
         input_size: Pixels per axis that position tables are made for; those of published weights
             keep their size. Other inputs work too.
         **kwargs: As in the original: `in_chans`, `drop_path_rate`, ...; or as for

@@ -49,10 +49,11 @@ class ReconstructionHook(Hook):  # type: ignore[misc]  # mmengine ships no types
 
 
 def _pixels(image: Tensor, mean: Tensor | None, std: Tensor | None) -> Tensor:
-    """Normalised pixels (C, [T,] H, W) as they were, uint8, of the first three channels, framed."""
+    """Normalised pixels (C, [T,] H, W) as they were, as RGB or grey, uint8, (3, H, W), framed."""
     if image.ndim == 4:
         image = image[:, image.shape[1] // 2]
     if mean is not None and std is not None:
         image = image * std + mean
-    pixels = image[:3].expand(3, -1, -1).clamp(0, 255).round().byte()
+    image = image[: 3 if len(image) >= 3 else 1]
+    pixels = image.expand(3, -1, -1).clamp(0, 255).round().byte()
     return F.pad(pixels, (_MARGIN,) * 4, value=255)

@@ -121,6 +121,7 @@ class Weight:
         file: Name of the file in the repository.
         also: Repositories with the same weights in other layouts.
         metric: As published, for the whole network that they were trained in.
+        classes: Of their classifier; None: they have none.
     """
 
     arch: str
@@ -131,6 +132,7 @@ class Weight:
     file: str = "model.safetensors"
     also: tuple[str, ...] = ()
     metric: str = "none"
+    classes: int | None = None
 
 
 _FAIR = "https://dl.fbaipublicfiles.com/hiera"
@@ -149,6 +151,7 @@ def _image_weights(arch: str, top1: float) -> Iterator[tuple[str, Weight]]:
             url=f"{_FAIR}/{name}.pth",
             also=(f"timm/{name}.mae_in1k_ft_in1k", f"facebook/{dashed}-in1k-hf"),
             metric=f"ImageNet-1K top-1 {top1}",
+            classes=1000,
         ),
     )
     yield (
@@ -174,6 +177,7 @@ def _clip_weights(arch: str, top1: float) -> Iterator[tuple[str, Weight]]:
             "FAIR",
             url=f"{_FAIR}/{name}.pth",
             metric=f"Kinetics-400 top-1 {top1}, 3 x 5 views",
+            classes=400,
         ),
     )
     yield f"{name}.mae_k400", Weight(arch, NON_COMMERCIAL, "FAIR", url=f"{_FAIR}/mae_{name}.pth")
@@ -182,7 +186,18 @@ def _clip_weights(arch: str, top1: float) -> Iterator[tuple[str, Weight]]:
 def _abswin_weights(tag: str, top1: float | None) -> Iterator[tuple[str, Weight]]:
     name = f"hiera_small_abswin_256.{tag}"
     metric = f"ImageNet-1K top-1 {top1}" if top1 else "none"
-    yield name, Weight("small_abswin", PERMISSIVE, "timm", hub=f"timm/{name}", metric=metric)
+    classes = 1000 if top1 else 11821  # of ImageNet-12K
+    yield (
+        name,
+        Weight(
+            "small_abswin",
+            PERMISSIVE,
+            "timm",
+            hub=f"timm/{name}",
+            metric=metric,
+            classes=classes,
+        ),
+    )
 
 
 def _sam2_weights(size: str, sav: float, sav_2pt1: float) -> Iterator[tuple[str, Weight]]:

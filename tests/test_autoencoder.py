@@ -258,7 +258,16 @@ def test_a_size_that_is_no_multiple_of_a_mask_unit_is_named() -> None:
         small((64, 96))(torch.zeros(1, 3, 64, 100))
 
 
-@pytest.mark.parametrize("kwargs", [dict(decoder_depth=0), dict(decoder_dim=30)])
-def test_a_bad_decoder_is_named(kwargs: dict) -> None:
-    with pytest.raises(ValueError, match="expected a block or more, and heads that divide"):
-        MaskedAutoencoder(SMALL, **kwargs)
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        (dict(decoder_depth=0), "expected a block or more, and heads that divide the dim"),
+        (dict(decoder_dim=30), "expected a block or more, and heads that divide the dim"),
+        (dict(decoder_num_heads=0), "expected a block or more, and heads that divide the dim"),
+        (dict(decoder_size=(8, 14, 14)), r"decoder_size \(8, 14, 14\); expected 2 axes"),
+        (dict(arch=SMALL | dict(stages=(2,), window_spec=(8,))), "expected 2 or more to pretrain"),
+    ],
+)
+def test_a_bad_setting_is_named(kwargs: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MaskedAutoencoder(**{"arch": SMALL, **kwargs})

@@ -11,7 +11,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from test_folders import POLYGON, SIZE, coco, write_coco, write_image, write_masks
 
-from hiera_dense.folders import any_folder
+from hiera_dense.folders import any_folder, image_folder
 
 
 def findings_of(root: Path) -> Findings:
@@ -178,3 +178,19 @@ def test_masks_that_are_images_and_masks_without_one(tmp_path: Path) -> None:
     findings = findings_of(root)
     assert kinds(findings.errors) == ["masks that are no index masks"]
     assert "masks without an image" in kinds(findings.notes)
+
+
+def test_images_of_classes_and_without(tmp_path: Path) -> None:
+    for place in ("train/a/1.png", "train/b/1.png", "val/a/1.png"):
+        write_image(tmp_path / place)
+    (tmp_path / "train/a/2.png").write_text("no image")
+    findings = findings_of(tmp_path)
+    assert not findings.errors
+    assert findings.notes == {
+        "unreadable images, to be skipped": [str(tmp_path / "train/a/2.png")],
+        "classes without validation images": ["b"],
+    }
+    whole = image_folder(str(tmp_path / "train"))
+    assert check(whole).notes == {
+        "unreadable images, to be skipped": [str(tmp_path / "train/a/2.png")]
+    }

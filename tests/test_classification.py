@@ -158,3 +158,7 @@ def test_losses() -> None:
     assert mixing(images.clone(), labels, mode="loss")["loss"].isfinite()
     with pytest.raises(ValueError, match="no data_samples; expected the classes"):
         plain(images, mode="loss")
+    with pytest.raises(ValueError, match="mixup of a batch of 3; expected an even number"):
+        mixing(images[:3], labels[:3], mode="loss")
+    with pytest.raises(ValueError, match="mixup has label_smoothing; expected that beside it"):
+        HieraClassifier(shallow("tiny"), mixup=dict(label_smoothing=0.3))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from hiera_dense import folders
 from hiera_dense.annotations import DataError, image_files, pair_masks
-from hiera_dense.folders import any_folder, coco_folder, mask_folder
+from hiera_dense.folders import any_folder, class_folder, coco_folder, image_folder, mask_folder
 
 SIZE = (40, 30)  # width, height
 BOX = [4, 5, 20, 10]
@@ -254,3 +254,38 @@ def test_no_folder_or_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv(folders.VARIABLE, "/no/where")
     with pytest.raises(DataError, match="no folder /no/where"):
         mask_folder()
+
+
+def test_a_folder_for_each_class(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no folders of classes in .*; expected train/CLASS/ and"):
+        class_folder(str(tmp_path))
+    write_image(tmp_path / "train/b/1.png")
+    write_image(tmp_path / "valid/b/2.png")
+    with pytest.raises(DataError, match=r"train has the classes \['b'\]; expected 2 or more"):
+        class_folder(str(tmp_path))
+    write_image(tmp_path / "train/a/deeper/1.png")
+    found = class_folder(str(tmp_path))
+    assert found["classes"] == ("a", "b")
+    assert (found["train"]["images"], found["val"]["images"]) == ("train", "valid")
+    assert any_folder(str(tmp_path)) == found
+    write_image(tmp_path / "valid/c/1.png")
+    with pytest.raises(DataError, match=r"valid has the classes c, and .*train has not"):
+        class_folder(str(tmp_path))
+
+
+def test_images_without_labels(toy: Path, tmp_path: Path) -> None:
+    expected = {
+        "instances": ("train", "val"),
+        "segments": ("images/training", "images/validation"),
+        "classes": ("train", "val"),
+    }
+    for kind, splits in expected.items():
+        found = image_folder(str(toy / kind))
+        assert (found["train"]["images"], found["val"]["images"]) == splits
+        assert found["classes"] == ()
+    write_image(tmp_path / "a.png")
+    with pytest.raises(DataError, match="fewer than 2 images in"):
+        image_folder(str(tmp_path))
+    write_image(tmp_path / "deeper/a.png")
+    found = image_folder(str(tmp_path))
+    assert found["train"] == found["val"] == dict(images="", annotations="")

@@ -10,6 +10,7 @@ import hiera
 import huggingface_hub
 import peers
 import pytest
+import timm
 import torch
 from conftest import ROOT, relative_error, shallow
 from torch import nn
@@ -19,6 +20,7 @@ from hiera_dense.autoencoder import MaskedAutoencoder
 from hiera_dense.classification import Classifier
 from hiera_dense.errors import CheckpointError
 from hiera_dense.hiera import Hiera
+from hiera_dense.variants import WEIGHTS
 
 SMALL_MAE = dict(decoder_dim=32, decoder_depth=1, decoder_num_heads=4)
 MODELS = {
@@ -57,8 +59,10 @@ def test_loading_is_strict(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="not the weights of this trunk; missing: blocks"):
         Hiera.from_pretrained(tmp_path)
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"config.json has no arch; expected arch="):
+    with pytest.raises(CheckpointError, match=r"nothing says which arch it is; expected arch="):
         Hiera.from_pretrained(tmp_path)
+    with pytest.raises(TypeError, match="strict"):
+        Hiera.from_pretrained(tmp_path, arch=config["arch"], strict=False)
     with pytest.raises(FileNotFoundError, match="no such file"):
         Hiera.from_pretrained(tmp_path / "nowhere")
 
@@ -72,8 +76,31 @@ def test_published_weights_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         "facebook/hiera_tiny_224.mae_in1k_ft_in1k",
         "timm/hiera_tiny_224.mae_in1k_ft_in1k",
     ):
-        model = Classifier.from_pretrained(said)
+        model = Classifier.from_pretrained(said, revision="main")
         assert torch.equal(model.head.projection.weight, peer.head.projection.weight)
+        assert model.licence == "CC BY-NC 4.0"
+    with pytest.raises(CheckpointError, match="permissive_only is set"):
+        Classifier.from_pretrained(said, permissive_only=True)
+
+
+def test_a_licence_goes_with_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = peers.save_bare(peers.fair(peers.IMAGES["tiny"]), tmp_path)
+    monkeypatch.setattr("hiera_dense.fetch.hf_hub_download", lambda *_, **__: str(file))
+    Hiera.from_pretrained("hiera_tiny_224.mae_in1k").save_pretrained(tmp_path / "saved")
+    assert Hiera.from_pretrained(tmp_path / "saved").licence == "CC BY-NC 4.0"
+    with pytest.raises(CheckpointError, match=r"licence CC BY-NC 4\.0, and permissive_only"):
+        Hiera.from_pretrained(tmp_path / "saved", permissive_only=True)
+
+
+def test_the_classes_of_published_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    peer = peers.of_timm("hiera_small_abswin_256", num_classes=11821)
+    file = peers.save_bare(peer, tmp_path)
+    monkeypatch.setattr("hiera_dense.fetch.hf_hub_download", lambda *_, **__: str(file))
+    model = Classifier.from_pretrained("hiera_small_abswin_256.sbb2_e200_in12k")
+    assert torch.equal(model.head.projection.weight, peer.head.fc.weight)
+    for tag, weight in WEIGHTS.items():
+        if f"timm/{tag}" == weight.hub:
+            assert timm.get_pretrained_cfg(tag).num_classes == weight.classes
 
 
 def test_classes_of_the_original_come_from_its_repositories(
@@ -105,7 +132,6 @@ def test_a_repository_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return str(tmp_path / filename)
 
     monkeypatch.setattr("hiera_dense.fetch.hf_hub_download", download)
-    monkeypatch.setattr("huggingface_hub.hub_mixin.hf_hub_download", download)
     again = Hiera.from_pretrained("someone/their-hiera", revision="v1")
     assert torch.equal(again.pos_embed, model.pos_embed)
     assert asked == [
@@ -207,6 +233,13 @@ def test_pretrained_functions(
     assert all(torch.equal(model.state_dict()[key], theirs[key]) for key in shared)
     with pytest.raises(ValueError, match="checkpoint 'mae_k400'; expected mae_in1k"):
         getattr(original, name)(checkpoint="mae_k400")
+
+
+def test_what_is_not_supported_is_named() -> None:
+    with pytest.raises(ValueError, match="strict=False; expected True"):
+        original.hiera_tiny_224(strict=False)
+    with pytest.raises(TypeError, match="mask_unit_attn"):
+        original.hiera_tiny_224(mask_unit_attn=(True, True, True, False))
 
 
 def test_torch_hub() -> None:

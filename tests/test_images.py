@@ -31,7 +31,7 @@ def test_images_are_found_at_any_depth_but_not_hidden(tmp_path: Path) -> None:
 
 def test_formats() -> None:
     assert {".png", ".jpg", ".tif", ".gif", ".webp", ".ppm", ".jp2"} <= set(readable_suffixes())
-    assert ".txt" not in readable_suffixes()
+    assert not {".txt", ".mpg", ".h5", ".eps"} & set(readable_suffixes())
 
 
 def test_an_image_is_turned_upright(tmp_path: Path) -> None:
@@ -52,6 +52,11 @@ def test_of_16_bits_the_upper_8_are_read(suffix: str, tmp_path: Path) -> None:
     assert read[0, :, 0].tolist() == [0, 0, 1, 100, 255]
 
 
+def test_of_32_bits_values_up_to_255_are_read_as_they_are(tmp_path: Path) -> None:
+    Image.fromarray(np.array([[0, 7, 255]], dtype=np.int32)).save(tmp_path / "image.tif")
+    assert np.asarray(read_image(tmp_path / "image.tif"))[0, :, 0].tolist() == [0, 7, 255]
+
+
 @pytest.mark.parametrize("mode", ["1", "L", "P", "RGBA", "CMYK", "LA"])
 def test_every_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
     path = tmp_path / "image.tif"
@@ -60,15 +65,18 @@ def test_every_mode_becomes_rgb(mode: str, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_skipped_and_told_once(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    told: list[str] = []
+    monkeypatch.setattr("hiera_dense.image_datasets.print_log", lambda text, *_: told.append(text))
     draw(tmp_path / "a.png", value=1)
     (tmp_path / "b.png").write_text("no image")
     draw(tmp_path / "c.png", value=3)
     data = DATASETS.build(dict(type="hiera_dense.Images", root=str(tmp_path), transforms=CROP))
     values = [data[i]["inputs"][0, 0, 0].item() for _ in "ab" for i in range(3)]
     assert values == [1, 3, 3] * 2
-    assert capsys.readouterr().err.count("skipped, cannot be read: ") <= 1
+    (message,) = told
+    assert message.startswith(f"skipped, cannot be read: {tmp_path / 'b.png'}")
     (tmp_path / "a.png").unlink()
     (tmp_path / "c.png").unlink()
     with pytest.raises(DataError, match="none of 3 images can be read"):

@@ -123,5 +123,7 @@ def test_depths_come_from_the_trunk_and_a_head_is_on_top() -> None:
     depths = {name: model.get_layer_depth(name)[0] for name, _ in model.named_parameters()}
     assert {depths[n] for n in depths if n.startswith(("pos_embed", "patch_embed"))} == {0}
     assert depths["blocks.0.norm1.weight"] == 1
+    other = ("blocks.1.norm1.weight", "backbone.trunk.")
+    assert model.get_layer_depth(*other) == (len(model.blocks) + 1, len(model.blocks) + 2)
     assert depths["head.projection.weight"] == depths["norm.bias"] == len(model.blocks) + 1
     assert create_optimizer_v2(model, opt="adamw", lr=1e-4, weight_decay=0.05)

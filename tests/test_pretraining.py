@@ -1,14 +1,19 @@
 """Masked autoencoders and classifiers through our tools, on folders of one's own."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import test as evaluate
 import torch
+import train
 from conftest import ROOT
 from mmengine.config import Config
 from mmengine.dataset import default_collate
+from mmengine.model import ImgDataPreprocessor
 from mmengine.registry import DATASETS, MODELS, init_default_scope
 from PIL import Image
 from test_training import SHORT, run_tool, scalars
@@ -110,6 +115,39 @@ def test_it_goes_on_and_is_evaluated(
     assert f"mse: {expected:.4f}" in out
 
 
+def test_two_processes_pretrain(
+    pretrained: tuple[Path, Path, str], images: Path, tmp_path: Path
+) -> None:
+    command = [ROOT / "tools/dist_train.sh", pretrained[0], "2", "--data", images]
+    run = subprocess.run(
+        [*command, "--work-dir", tmp_path, "--cfg-options", *SHORT],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""},
+        cwd=ROOT,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
+    assert scalars(tmp_path)[-1]["mse"] > 0
+    assert len(list(tmp_path.glob("*/vis_data/vis_image/*.png"))) == 1
+
+
+def test_classes_that_do_not_fit_are_told(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(toy / "classes"))
+    options = ["--work-dir", str(tmp_path), "--cfg-options", *SHORT]
+    config = str(small(CLASSIFIER, tmp_path))
+    cases = {
+        "model.num_classes=5": "the data have 2 classes, num_classes is 5; expected as many",
+        "val_dataloader.dataset.classes=[odd,even,third]": "differ in the classes third",
+    }
+    for setting, message in cases.items():
+        monkeypatch.setattr("sys.argv", ["train.py", config, *options, setting])
+        with pytest.raises(SystemExit, match=message):
+            train.main()
+
+
 def test_classification_of_ones_own_folders(toy: Path, tmp_path: Path) -> None:
     config = small(CLASSIFIER, tmp_path)
     options = ("--data", toy / "classes", "--work-dir", tmp_path / "run", "--cfg-options", *SHORT)
@@ -167,15 +205,25 @@ def test_masks_are_the_same_in_each_validation() -> None:
 def test_pictures_of_clips_and_of_other_channels() -> None:
     class Visualizer:
         def add_image(self, name: str, image: np.ndarray, step: int) -> None:
-            self.shape = image.shape
+            self.image, self.shape = image, image.shape
 
     class Runner:
         iter = 5
         visualizer = Visualizer()
         model = torch.nn.Module()
 
+    pixels = torch.randint(0, 256, (3, 64, 96))
+    mean, std = torch.tensor([[90.0, 100.0, 110.0], [50.0, 60.0, 70.0]])[..., None, None]
+    Runner.model.data_preprocessor = ImgDataPreprocessor(mean.flatten(), std.flatten())
+    columns = {"image": (pixels - mean) / std, "seen": -mean / std, "predicted": (9 - mean) / std}
+    outputs = [{name: column.expand(3, 64, 96) for name, column in columns.items()}]
+    ReconstructionHook().after_val_iter(Runner, 0, None, outputs)
+    parts = [Runner.visualizer.image[4:68, x : x + 96] for x in (4, 108, 212)]
+    assert np.array_equal(parts[0], pixels.permute(1, 2, 0))
+    assert (parts[1] == 0).all()
+    assert (parts[2] == 9).all()
     Runner.model.data_preprocessor = torch.nn.Identity()
-    for shape in ((3, 4, 64, 96), (1, 64, 96), (5, 64, 96)):
+    for shape in ((3, 4, 64, 96), (1, 64, 96), (2, 64, 96), (5, 64, 96)):
         outputs = [{k: torch.rand(shape) for k in ("image", "seen", "predicted")}] * 9
         ReconstructionHook(images=2).after_val_iter(Runner, 0, None, outputs)
         assert Runner.visualizer.shape == (2 * 72, 3 * 104, 3)

@@ -16,6 +16,7 @@ def check_channels(runner: Runner) -> None:
         SystemExit: With a message, where they differ.
     """
     model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    name = "backbone.in_channels" if hasattr(model, "backbone") else "in_channels"
     trunk = getattr(getattr(model, "backbone", None), "trunk", getattr(model, "network", None))
     expected = getattr(trunk, "in_channels", None)
     if expected is None:
@@ -23,8 +24,8 @@ def check_channels(runner: Runner) -> None:
     mean = getattr(model.data_preprocessor, "mean", None)
     if mean is not None and len(mean) not in (1, expected):
         sys.exit(
-            f"data_preprocessor.mean and std have {len(mean)} values, backbone.in_channels is "
-            f"{expected}; expected as many"
+            f"data_preprocessor.mean and std have {len(mean)} values, {name} is {expected}; "
+            "expected as many"
         )
     # The training itself shall draw the same random numbers as without this look at its data.
     states = random.getstate(), np.random.get_state()
@@ -34,7 +35,27 @@ def check_channels(runner: Runner) -> None:
     np.random.set_state(states[1])
     if len(image) != expected:
         sys.exit(
-            f"the first training image has {len(image)} channels, backbone.in_channels is "
-            f"{expected}; expected as many (the reading of images: imdecode_backend and color_type "
-            "of LoadImageFromFile)"
+            f"the first training image has {len(image)} channels, {name} is {expected}; expected "
+            "as many (detectors and segmenters read images with LoadImageFromFile, see its "
+            "imdecode_backend and color_type; whole images are read as RGB)"
         )
+
+
+def check_classes(runner: Runner) -> None:
+    """Compare the classes of a classifier's training and validation data with its own.
+
+    Raises:
+        SystemExit: With a message, where they differ.
+    """
+    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    head = getattr(getattr(model, "network", None), "head", None)
+    if head is None:
+        return
+    train, val = (loader.dataset for loader in (runner.train_dataloader, runner.val_dataloader))
+    if train.metainfo != val.metainfo:
+        different = set(train.metainfo["classes"]) ^ set(val.metainfo["classes"])
+        sys.exit(
+            f"training and validation differ in the classes {', '.join(sorted(different)[:5])}"
+        )
+    if (found := len(train.metainfo["classes"])) != (own := head.projection.out_features):
+        sys.exit(f"the data have {found} classes, num_classes is {own}; expected as many")

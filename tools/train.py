@@ -10,7 +10,7 @@ from guard import refuse_code
 from mmengine.config import Config
 from mmengine.runner import Runner
 from options import default_work_dir, load_config, make_parser, start_processes
-from preflight import check_channels
+from preflight import check_channels, check_classes
 from resume import resume_from
 
 from hiera_dense.errors import CheckpointError
@@ -63,6 +63,7 @@ def main() -> None:
         start_processes(cfg)
         runner = Runner.from_cfg(cfg)
         check_channels(runner)
+        check_classes(runner)
         runner.train()
     except (CheckpointError, FileNotFoundError) as error:
         sys.exit(str(error))

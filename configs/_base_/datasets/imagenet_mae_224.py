@@ -4,6 +4,7 @@ crop_size = (224, 224)
 train_dataloader = dict(
     batch_size=512,
     num_workers=16,
+    pin_memory=True,
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
