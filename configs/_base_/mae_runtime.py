@@ -6,4 +6,4 @@ default_hooks = dict(
 visualizer = dict(type='Visualizer', vis_backends={{_base_.vis_backends}}, name='visualizer')
 val_evaluator = dict(type='hiera_dense.Mean')
 test_evaluator = val_evaluator
-randomness = dict(diff_rank_seed=True)  # or all processes would draw the same masks
+randomness = dict(seed=None, diff_rank_seed=True)  # or all processes would draw the same masks
