@@ -1,6 +1,7 @@
 """Other people's models with random weights, saved as their authors save them."""
 
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from transformers import (
     Sam2HieraDetConfig,
     Sam2HieraDetModel,
 )
+
+from hiera_dense.variants import ARCHS
 
 Builder = Callable[..., nn.Module]
 
@@ -66,6 +69,31 @@ def fair(build: Builder, **kwargs: Any) -> nn.Module:
     peer = build(**kwargs).eval()
     randomize(peer)
     return peer
+
+
+FEW = (1, 1, 2, 1)  # blocks per stage, with all code paths
+
+
+def few_blocks(arch: str, model: type[nn.Module], **kwargs: Any) -> nn.Module:
+    """A class of facebookresearch/hiera with the widths of a published arch, but few blocks."""
+    clips = dict(
+        input_size=(16, 224, 224),
+        mask_unit_size=(1, 8, 8),
+        q_stride=(1, 2, 2),
+        patch_kernel=(3, 7, 7),
+        patch_stride=(2, 4, 4),
+        patch_padding=(1, 3, 3),
+        sep_pos_embed=True,
+        num_classes=400,
+    )
+    known = ARCHS[arch]
+    widths = dict(embed_dim=known.embed_dim, num_heads=known.num_heads, stages=FEW)
+    return model(**widths, **clips if arch in CLIPS else {}, **kwargs)
+
+
+def few_blocks_of_ours(arch: str) -> dict[str, Any]:
+    """The fields of an arch of these shapes."""
+    return asdict(replace(ARCHS[arch], stages=FEW))
 
 
 def of_timm(name: str, **kwargs: Any) -> nn.Module:

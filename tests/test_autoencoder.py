@@ -1,6 +1,6 @@
 """The masked autoencoder: equal to the original and to transformers, any size, masks, pictures."""
 
-from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import hiera
@@ -66,19 +66,6 @@ def test_everything_equals_the_original(size: tuple[int, ...]) -> None:
     assert worst < 1e-9
 
 
-def of_its_width(name: str) -> nn.Module:
-    """The published model at reduced depth, with all code paths."""
-    arch = ARCHS[name]
-    clips = dict(input_size=(16, 224, 224), mask_unit_size=(1, 8, 8), sep_pos_embed=True, **CLIPS)
-    return hiera.MaskedAutoencoderHiera(
-        embed_dim=arch.embed_dim,
-        num_heads=arch.num_heads,
-        stages=(1, 1, 2, 1),
-        q_pool=2,
-        **clips if name in peers.MAE_CLIPS else {},
-    )
-
-
 FULL = ("tiny", "base_plus", "base_16x224")
 
 
@@ -86,8 +73,9 @@ FULL = ("tiny", "base_plus", "base_16x224")
 @torch.no_grad()
 def test_published_models_equal_the_original(name: str, tmp_path: Path) -> None:
     builders = peers.MAE | peers.MAE_CLIPS
-    peer = peers.fair(builders[name] if name in FULL else lambda: of_its_width(name))
-    arch = name if name in FULL else asdict(replace(ARCHS[name], stages=(1, 1, 2, 1)))
+    build = partial(peers.few_blocks, name, hiera.MaskedAutoencoderHiera, q_pool=2)
+    peer = peers.fair(builders[name] if name in FULL else build)
+    arch = name if name in FULL else peers.few_blocks_of_ours(name)
     ours = MaskedAutoencoder(arch).eval()
     report = load_pretrained(ours, peers.save_fair(peer, tmp_path))
     assert report.filled == len(ours.state_dict())

@@ -1,6 +1,6 @@
 """The classifier: logits equal to those of others for equal weights; its training with mmengine."""
 
-from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import hiera
@@ -13,7 +13,6 @@ from torch import nn
 from hiera_dense.checkpoint import load_pretrained
 from hiera_dense.classification import Classifier
 from hiera_dense.classifier import HieraClassifier
-from hiera_dense.variants import ARCHS
 
 TOLERANCE = 1e-5
 FULL = ("tiny", "base_plus", "base_16x224")
@@ -27,33 +26,13 @@ def filled(arch: str | dict, peer_file: Path, **kwargs: object) -> HieraClassifi
     return model
 
 
-def of_its_width(name: str) -> nn.Module:
-    """The published model at reduced depth, with all code paths."""
-    arch = ARCHS[name]
-    clips = dict(
-        input_size=(16, 224, 224),
-        mask_unit_size=(1, 8, 8),
-        q_stride=(1, 2, 2),
-        patch_kernel=(3, 7, 7),
-        patch_stride=(2, 4, 4),
-        patch_padding=(1, 3, 3),
-        sep_pos_embed=True,
-        num_classes=400,
-    )
-    return hiera.Hiera(
-        embed_dim=arch.embed_dim,
-        num_heads=arch.num_heads,
-        stages=(1, 1, 2, 1),
-        **clips if name in peers.CLIPS else {},
-    )
-
-
 @pytest.mark.parametrize("name", [*peers.IMAGES, *peers.CLIPS])
 @torch.no_grad()
 def test_logits_equal_the_originals_before_its_softmax(name: str, tmp_path: Path) -> None:
     builders = peers.IMAGES | peers.CLIPS
-    peer = peers.fair(builders[name] if name in FULL else lambda: of_its_width(name))
-    arch = name if name in FULL else asdict(replace(ARCHS[name], stages=(1, 1, 2, 1)))
+    build = partial(peers.few_blocks, name, hiera.Hiera)
+    peer = peers.fair(builders[name] if name in FULL else build)
+    arch = name if name in FULL else peers.few_blocks_of_ours(name)
     ours = filled(arch, peers.save_fair(peer, tmp_path))
     inputs = torch.randn(1, 3, *((16, 224, 224) if name in peers.CLIPS else (224, 224)))
     probabilities = peer(inputs)
