@@ -20,7 +20,7 @@ from hiera_dense.errors import CheckpointError
 from hiera_dense.variants import WEIGHTS, Weight
 
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
-_FILE = "model.safetensors"
+WEIGHTS_FILE = "model.safetensors"
 _HUB_PREFIX = "hf-hub:"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
@@ -70,7 +70,7 @@ def understand(source: str | Path) -> Source:
         return Source(said, url=said, name=of_table[0] if of_table else None)
     path = Path(said).expanduser()
     if path.is_dir():
-        path /= _FILE
+        path /= WEIGHTS_FILE
     if path.is_file():
         return Source(said, path=path)
     in_a_folder = path.parent != Path() and path.parent.is_dir()
@@ -203,5 +203,5 @@ def _on_hub(said: str) -> Source:
         if repository == weight.hub and not file:
             return _published(said, known)
         if repository in (weight.hub, *weight.also):
-            return Source(said, hub=(repository, file or _FILE), name=known)
-    return Source(said, hub=(repository, file or _FILE))
+            return Source(said, hub=(repository, file or WEIGHTS_FILE), name=known)
+    return Source(said, hub=(repository, file or WEIGHTS_FILE))

@@ -164,8 +164,9 @@ def any_folder(root: str) -> Folder:
     path = _existing(root)
     if _splits(path, MASK_LAYOUTS):
         return mask_folder(root)
-    is_classes = _splits(path, CLASS_LAYOUTS) and not _splits(path, COCO_LAYOUTS)
-    return class_folder(root) if is_classes and class_names(path / "train") else coco_folder(root)
+    splits = [] if _splits(path, COCO_LAYOUTS) else _splits(path, CLASS_LAYOUTS)
+    has_classes = any(class_names(path / train["images"]) for train, _ in splits)
+    return class_folder(root) if has_classes else coco_folder(root)
 
 
 def _existing(root: str | None) -> Path:

@@ -13,7 +13,7 @@ from hiera_dense.checkpoint import load_pretrained
 from hiera_dense.errors import CheckpointError
 from hiera_dense.variants import Weight
 
-_CONFIG, _WEIGHTS = "config.json", "model.safetensors"
+_CONFIG = "config.json"
 _HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
 
 
@@ -70,7 +70,7 @@ class HubModel(
         """What huggingface_hub calls beside writing the arguments."""
         assert isinstance(self, nn.Module)
         metadata = {"format": "pt"} | ({"licence": self.licence} if self.licence else {})
-        files.write(Path(save_directory) / _WEIGHTS, self.state_dict(), metadata, None)
+        files.write(Path(save_directory) / fetch.WEIGHTS_FILE, self.state_dict(), metadata, None)
 
 
 def _takes(model: type, argument: str) -> bool:
@@ -98,5 +98,10 @@ def _saved(place: fetch.Source, given: dict[str, Any], options: dict[str, Any]) 
         path = place.path.with_name(_CONFIG)
     else:
         return {}
-    arguments: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
+    if not path.is_file():
+        return {}
+    try:
+        arguments: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from None
     return arguments

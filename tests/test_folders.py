@@ -273,6 +273,12 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
         class_folder(str(tmp_path))
 
 
+def test_classes_are_found_under_any_names_of_the_splits(tmp_path: Path) -> None:
+    for place in ("training/a/1.png", "training/b/1.png", "validation/a/1.png"):
+        write_image(tmp_path / place)
+    assert any_folder(str(tmp_path)) == class_folder(str(tmp_path))
+
+
 def test_images_without_labels(toy: Path, tmp_path: Path) -> None:
     expected = {
         "instances": ("train", "val"),

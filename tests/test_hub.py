@@ -63,6 +63,9 @@ def test_loading_is_strict(tmp_path: Path) -> None:
         Hiera.from_pretrained(tmp_path)
     with pytest.raises(TypeError, match="strict"):
         Hiera.from_pretrained(tmp_path, arch=config["arch"], strict=False)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"config.json is not JSON: "):
+        Hiera.from_pretrained(tmp_path)
     with pytest.raises(FileNotFoundError, match="no such file"):
         Hiera.from_pretrained(tmp_path / "nowhere")
 

@@ -2,11 +2,13 @@
 
 import random
 import sys
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
+from torch.utils.data import DataLoader
 
 
 def check_channels(runner: Runner) -> None:
@@ -15,7 +17,7 @@ def check_channels(runner: Runner) -> None:
     Raises:
         SystemExit: With a message, where they differ.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+    model = _model_of(runner)
     name = "backbone.in_channels" if hasattr(model, "backbone") else "in_channels"
     trunk = getattr(getattr(model, "backbone", None), "trunk", getattr(model, "network", None))
     expected = getattr(trunk, "in_channels", None)
@@ -47,15 +49,26 @@ def check_classes(runner: Runner) -> None:
     Raises:
         SystemExit: With a message, where they differ.
     """
-    model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-    head = getattr(getattr(model, "network", None), "head", None)
-    if head is None:
+    head = getattr(getattr(_model_of(runner), "network", None), "head", None)
+    classes = _classes_of(runner.train_dataloader)
+    if head is None or classes is None:
         return
-    train, val = (loader.dataset for loader in (runner.train_dataloader, runner.val_dataloader))
-    if train.metainfo != val.metainfo:
-        different = set(train.metainfo["classes"]) ^ set(val.metainfo["classes"])
+    others = _classes_of(runner.val_dataloader) if runner.val_loop else None
+    if others is not None and others != classes:
+        different = set(classes) ^ set(others)
         sys.exit(
             f"training and validation differ in the classes {', '.join(sorted(different)[:5])}"
         )
-    if (found := len(train.metainfo["classes"])) != (own := head.projection.out_features):
+    if (found := len(classes)) != (own := head.projection.out_features):
         sys.exit(f"the data have {found} classes, num_classes is {own}; expected as many")
+
+
+def _model_of(runner: Runner) -> Any:
+    """The model itself, also where it trains in several processes."""
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+
+
+def _classes_of(loader: DataLoader[Any]) -> tuple[str, ...] | None:
+    """The classes of a data set, where it tells them."""
+    classes: tuple[str, ...] | None = getattr(loader.dataset, "metainfo", {}).get("classes")
+    return classes

@@ -1,6 +1,6 @@
 # Images without labels: any folder, nested or flat, named by the environment variable HIERA_DENSE_DATA or
-# by `tools/train.py --data`. Of a folder in COCO's format or with index masks, the images of its splits;
-# of any other one, each twentieth image is held out for validation.
+# by `tools/train.py --data`. Of a folder with splits, labelled or not, the images of these; of any other
+# one, each twentieth image is held out for validation.
 _base_ = []  # with it, mmengine reads a config with an import as what it is, a plain one
 from hiera_dense.folders import image_folder
 own_data = image_folder()
