@@ -5,6 +5,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 Size = tuple[int, ...]
+WindowSpec = Sequence[int | Sequence[int]] | str
+AUTO = "auto"
 
 _TABLE_SIZES: Mapping[str, Size] = {
     "absolute": (56, 56),
@@ -88,7 +90,8 @@ class Arch:
         num_heads: Attention heads of the first stage; every stage doubles them.
         stages: Blocks per stage.
         window_spec: Tokens per window side, one entry per stage: an int, one int per axis, or 0 for
-            global attention. An int on a clip means (1, w, w).
+            global attention. An int on a clip means (1, w, w). Or `auto`, for images: windows that
+            follow the size of each image (`plan.windows_for`).
         global_att_blocks: Indices of blocks with global attention besides.
         pos_embed: Position embedding.
         layer_scale: Initial value of the learned factor on each branch of a block; None: none.
@@ -106,7 +109,7 @@ class Arch:
     embed_dim: int
     num_heads: int
     stages: Sequence[int]
-    window_spec: Sequence[int | Sequence[int]] = (8, 4, 0, 0)
+    window_spec: WindowSpec = (8, 4, 0, 0)
     global_att_blocks: Sequence[int] = ()
     pos_embed: PosEmbed = field(default_factory=PosEmbed)
     layer_scale: float | None = None
@@ -120,7 +123,14 @@ class Arch:
 
     def __post_init__(self) -> None:
         _make_tuples(self)
-        if len(self.window_spec) != len(self.stages):
+        if isinstance(self.window_spec, str):
+            if self.window_spec != AUTO or len(self.mask_unit) != 2:
+                axes = len(self.mask_unit)
+                raise ValueError(
+                    f"window_spec {self.window_spec!r} of an arch of {axes} axes; expected "
+                    "'auto', of 2 axes, or one entry for each stage"
+                )
+        elif len(self.window_spec) != len(self.stages):
             raise ValueError(
                 f"window_spec {tuple(self.window_spec)} has {len(self.window_spec)} entries; "
                 f"expected one for each of the {len(self.stages)} stages"
@@ -136,7 +146,9 @@ class Arch:
         self._check_table()
 
     def _check_windows(self) -> None:
-        windows = self.block_windows
+        if self.window_spec == AUTO:
+            return
+        windows = self.block_windows(self.window_spec)
         for i in self.q_pool_blocks:
             window = windows[i]
             if window and any(w % s for w, s in zip(window, self.q_stride, strict=True)):
@@ -184,15 +196,17 @@ class Arch:
         """Indices of the blocks that pool: the first `q_pool` of those that widen."""
         return self.widening_blocks[: self.q_pool]
 
-    @property
-    def block_windows(self) -> tuple[Size | None, ...]:
+    def block_windows(self, window_spec: WindowSpec) -> tuple[Size | None, ...]:
         """Tokens per window and axis of every block, before it pools; None for global attention.
 
         The first block of a stage still has the window of the stage before.
+
+        Args:
+            window_spec: The arch's own, or what `auto` stands for.
         """
         lagged = (0, *self.block_stages[:-1])
         return tuple(
-            None if i in self.global_att_blocks else self.window_of(self.window_spec[stage])
+            None if i in self.global_att_blocks else self.window_of(window_spec[stage])
             for i, stage in enumerate(lagged)
         )
 

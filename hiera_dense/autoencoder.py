@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hiera_dense import pos_embed as positions
-from hiera_dense.arch import Arch
+from hiera_dense.arch import AUTO, Arch
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import CONVS, HieraBlock, LayerNorm
 from hiera_dense.variants import resolve
@@ -100,7 +100,7 @@ class MaskedAutoencoder(Hiera):
         self.decoder_size = size
         self.decoder_pos_embed = nn.Parameter(torch.empty(1, math.prod(size), decoder_dim))
         self.decoder_blocks = nn.ModuleList(
-            HieraBlock(decoder_dim, decoder_dim, decoder_num_heads, None)
+            HieraBlock(decoder_dim, decoder_dim, decoder_num_heads, with_cp=with_cp)
             for _ in range(decoder_depth)
         )
         self.decoder_norm = LayerNorm(decoder_dim)
@@ -195,10 +195,10 @@ class MaskedAutoencoder(Hiera):
         x = (x + positions.interpolate(table, grid)).flatten(1, -2)  # (B, N, D)
         *blocks, last = cast("list[HieraBlock]", list(self.decoder_blocks))
         for block in blocks:
-            x = self._run(block, x, batch, grid, None)
+            x = block(x, batch, grid, is_global=True)
         # What was seen is needed no more, but for the attention of the others.
-        x = self._run(last.attend, x, batch, grid, None)[masked]
-        x = self._run(last.transform, x[None], 1)[0]
+        x = last.attend(x, batch, grid, is_global=True)[masked]
+        x = last.transform(x[None], 1)[0]
         return cast(Tensor, self.decoder_pred(self.decoder_norm(x)))
 
     def patches(self, x: Tensor) -> Tensor:
@@ -294,9 +294,11 @@ def _sparse(arch: Arch) -> Arch:
     if len(arch.stages) < 2:
         raise ValueError(f"stages {arch.stages}; expected 2 or more to pretrain")
     pools = min(_pools(arch), len(arch.stages) - 2)
-    follows = [
-        arch.window_of(entry) == ceil_div(arch.mask_unit, _power(arch.q_stride, min(stage, pools)))
-        for stage, entry in enumerate(arch.window_spec)
+    units = [
+        ceil_div(arch.mask_unit, _power(arch.q_stride, min(stage, pools)))
+        for stage in range(len(arch.stages))
     ]
-    spec = [e if follow else 0 for e, follow in zip(arch.window_spec, follows, strict=True)]
+    published = Arch.window_spec if arch.window_spec == AUTO else arch.window_spec
+    follows = [arch.window_of(entry) == unit for entry, unit in zip(published, units, strict=True)]
+    spec = [entry if follow else 0 for entry, follow in zip(published, follows, strict=True)]
     return replace(arch, window_spec=tuple(spec), q_pool=pools)

@@ -8,6 +8,7 @@ from hiera_dense.registry import MODELS  # isort: split
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hiera_dense.arch import WindowSpec
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import LayerNorm
 from hiera_dense.pretrained import last_and_ours
@@ -20,8 +21,10 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
     Args:
         arch: A name in `variants.ARCHS`, or the fields of an `arch.Arch`.
         in_channels: Channels of the image.
-        window_spec: Tokens per window side, one entry per stage, 0 = global. None: the arch's own.
-        global_att_blocks: Indices of blocks with global attention besides. None: the arch's own.
+        window_spec: Tokens per window side, one entry per stage, 0 = global; or 'auto': windows that
+            follow the image. None: the arch's own.
+        global_att_blocks: Indices of blocks with global attention besides. None: the arch's own;
+            with 'auto', if it has none, the last block of the last stage but one.
         pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
         out_indices: Stages whose maps are returned, counted from 0. Later stages than the last of
@@ -30,7 +33,8 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
             no norm after a stage, so a neck wants it.
         frozen_stages: -1: none; 0: patch and position embedding; n: these and the first n stages.
             What is frozen gets no gradient and stays in eval mode.
-        with_cp: Recompute the activations of each block in the backward pass, to save memory.
+        with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
+            of them, or of some stages, counted from 0.
         init_cfg: mmengine's initialisation config. `type='Pretrained'` means
             `hiera_dense.Pretrained`, and comes last.
 
@@ -42,14 +46,14 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
         self,
         arch: str | Mapping[str, Any],
         in_channels: int = 3,
-        window_spec: Sequence[int | Sequence[int]] | None = None,
+        window_spec: WindowSpec | None = None,
         global_att_blocks: Sequence[int] | None = None,
         pos_embed: Mapping[str, Any] | None = None,
         drop_path_rate: float = 0.0,
         out_indices: Sequence[int] = (0, 1, 2, 3),
         out_norm: bool = True,
         frozen_stages: int = -1,
-        with_cp: bool = False,
+        with_cp: bool | Sequence[int] = False,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(last_and_ours(init_cfg))

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from torch import Tensor, nn
 
+from hiera_dense.arch import WindowSpec
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import LayerNorm
 
@@ -48,11 +49,14 @@ class Classifier(Hiera):
         arch: A name in `variants.ARCHS`, or the fields of an `arch.Arch`.
         num_classes: Classes. None: those of the published weights, 1000, or 400 of clips.
         in_channels: Channels of the image.
-        window_spec: Tokens per window side, one entry per stage, 0 = global. None: the arch's own.
-        global_att_blocks: Indices of blocks with global attention besides. None: the arch's own.
+        window_spec: Tokens per window side, one entry per stage, 0 = global; or 'auto': windows that
+            follow the image. None: the arch's own.
+        global_att_blocks: Indices of blocks with global attention besides. None: the arch's own;
+            with 'auto', if it has none, the last block of the last stage but one.
         pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
-        with_cp: Recompute the activations of each block in the backward pass, to save memory.
+        with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
+            of them, or of some stages, counted from 0.
         head_dropout: Share of the feature before the last layer that is zeroed in training.
         head_init_scale: Factor on the initial weights of the last layer.
         softmax_in_eval: Give probabilities in eval mode, as facebookresearch/hiera does, and not
@@ -67,11 +71,11 @@ class Classifier(Hiera):
         arch: str | Mapping[str, Any],
         num_classes: int | None = None,
         in_channels: int = 3,
-        window_spec: Sequence[int | Sequence[int]] | None = None,
+        window_spec: WindowSpec | None = None,
         global_att_blocks: Sequence[int] | None = None,
         pos_embed: Mapping[str, Any] | None = None,
         drop_path_rate: float = 0.0,
-        with_cp: bool = False,
+        with_cp: bool | Sequence[int] = False,
         head_dropout: float = 0.0,
         head_init_scale: float = 0.001,
         softmax_in_eval: bool = False,

@@ -8,17 +8,18 @@ facebookresearch/sam2).
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from hiera_dense import pos_embed as positions
-from hiera_dense.arch import Arch
+from hiera_dense.arch import Arch, WindowSpec
+from hiera_dense.compute import joined, slices
 from hiera_dense.hub import HubModel
 from hiera_dense.layers import HieraBlock, PatchEmbed
+from hiera_dense.plan import Step, plan, runs
 from hiera_dense.variants import resolve
 from hiera_dense.windows import (
     Layout,
@@ -37,11 +38,14 @@ class Hiera(nn.Module, HubModel):
     Args:
         arch: A name in `variants.ARCHS`, or the fields of an `arch.Arch`.
         in_channels: Channels of the image.
-        window_spec: Tokens per window side, one entry per stage, 0 = global. None: the arch's own.
-        global_att_blocks: Indices of blocks with global attention besides. None: the arch's own.
+        window_spec: Tokens per window side, one entry per stage, 0 = global; or 'auto': windows that
+            follow the image (`plan.windows_for`). None: the arch's own.
+        global_att_blocks: Indices of blocks with global attention besides. None: the arch's own;
+            with 'auto', if it has none, the last block of the last stage but one.
         pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
-        with_cp: Recompute the activations of each block in the backward pass, to save memory.
+        with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
+            of them, or of some stages, counted from 0.
 
     Raises:
         ValueError: An unknown name or field, or values that do not fit each other.
@@ -51,25 +55,24 @@ class Hiera(nn.Module, HubModel):
         self,
         arch: str | Mapping[str, Any],
         in_channels: int = 3,
-        window_spec: Sequence[int | Sequence[int]] | None = None,
+        window_spec: WindowSpec | None = None,
         global_att_blocks: Sequence[int] | None = None,
         pos_embed: Mapping[str, Any] | None = None,
         drop_path_rate: float = 0.0,
-        with_cp: bool = False,
+        with_cp: bool | Sequence[int] = False,
     ) -> None:
         super().__init__()
         if in_channels < 1:
             raise ValueError(f"in_channels {in_channels}; expected 1 or more")
         self.arch: Arch = resolve(arch, window_spec, global_att_blocks, pos_embed)
         self.in_channels = in_channels
-        self.with_cp = with_cp
         self.stage_ends = self.arch.stage_ends
         a = self.arch
         self.patch_embed = PatchEmbed(
             in_channels, a.embed_dim, a.patch_kernel, a.patch_stride, a.patch_padding
         )
         self._build_pos_embed()
-        self.blocks = nn.ModuleList(self._build_blocks(drop_path_rate))
+        self.blocks = nn.ModuleList(self._build_blocks(drop_path_rate, self._stages_of(with_cp)))
         self._init_weights()
 
     def _build_pos_embed(self) -> None:
@@ -88,7 +91,19 @@ class Hiera(nn.Module, HubModel):
         self._tables = tuple(name for name, _ in self.named_parameters(recurse=False))
         self._resized = positions.Cache()
 
-    def _build_blocks(self, drop_path_rate: float) -> list[HieraBlock]:
+    def _stages_of(self, with_cp: bool | Sequence[int]) -> Sequence[int]:
+        """The stages that `with_cp` means."""
+        stages = range(len(self.stage_ends))
+        if isinstance(with_cp, bool):
+            return stages if with_cp else ()
+        if not set(with_cp) <= set(stages):
+            raise ValueError(
+                f"with_cp {tuple(with_cp)}; expected True, False, or some of {len(stages)} stages, "
+                "counted from 0"
+            )
+        return with_cp
+
+    def _build_blocks(self, drop_path_rate: float, with_cp: Sequence[int]) -> list[HieraBlock]:
         a = self.arch
         last = max(sum(a.stages) - 1, 1)
         return [
@@ -96,13 +111,13 @@ class Hiera(nn.Module, HubModel):
                 dim=a.dims[stage - 1] if i in a.widening_blocks else a.dims[stage],
                 dim_out=a.dims[stage],
                 num_heads=a.num_heads * 2**stage,
-                window=window,
                 q_stride=a.q_stride if i in a.q_pool_blocks else None,
                 layer_scale=a.layer_scale,
                 expand_proj=a.expand_proj,
                 drop_path=drop_path_rate * i / last,
+                with_cp=stage in with_cp,
             )
-            for i, (stage, window) in enumerate(zip(a.block_stages, a.block_windows, strict=True))
+            for i, stage in enumerate(a.block_stages)
         ]
 
     def _init_weights(self) -> None:
@@ -270,29 +285,60 @@ class Hiera(nn.Module, HubModel):
             layout = Layout(grid, self.arch.mask_unit)
             x = partition(x, layout.window)[mask.flatten()]  # (B*n_visible, N, C)
 
+        steps = plan(self.arch, layout)[: self.stage_ends[-1 if last is None else last] + 1]
         outputs = []
-        padding = None
-        blocks = self.blocks[: self.stage_ends[-1 if last is None else last] + 1]
-        for i, block in enumerate(cast("Iterable[HieraBlock]", blocks)):
-            needed = block.layout(layout)
+        for run in runs(steps):
+            needed = run[0].layout
             if needed != layout:
                 if mask is not None:
                     raise ValueError(
-                        f"with a mask, block {i} gets mask units of {layout.window} tokens, but it "
-                        f"attends in windows of {needed.window}; window_spec must follow the mask "
-                        f"unit: {self.arch.mask_unit} halved by every stage, or 0"
+                        f"with a mask, block {run[0].block} gets mask units of {layout.window} "
+                        f"tokens, but it attends in windows of {needed.window}; window_spec must "
+                        f"follow the mask unit: {self.arch.mask_unit} halved by every stage, or 0"
                     )
-                x, layout = relayout(x, layout, needed), needed
-                padding = padding_mask(layout, x.device)
-            x = self._run(block, x, batch, layout.window, padding)
-            if block.q_stride is not None:
-                layout = layout.pooled(block.q_stride)
-                padding = padding_mask(layout, x.device)
-            if i in self.stage_ends and mask is None:
-                outputs.append(unpartition(x, layout))
-            elif i in self.stage_ends:
-                outputs.append(x.reshape(batch, -1, *layout.window, x.shape[-1]))
+                x = relayout(x, layout, needed)
+            x, ends = self._go(run, x, batch)
+            layout = run[-1].after
+            for end, features in ends:
+                if mask is None:
+                    outputs.append(unpartition(features, end))
+                else:
+                    outputs.append(features.reshape(batch, -1, *end.window, features.shape[-1]))
         return outputs
+
+    def _go(
+        self, run: list[Step], x: Tensor, batch: int
+    ) -> tuple[Tensor, list[tuple[Layout, Tensor]]]:
+        """Go through a run of blocks, a part of the rows at a time where that is better.
+
+        Returns:
+            The tokens after the run, and each stage that ends in it.
+        """
+        ends = [step for step in run if step.block in self.stage_ends]
+        parts: dict[int, list[Tensor]] = {step.block: [] for step in (*ends, run[-1])}
+        pads = [padding_mask(step.layout, batch, x.device) for step in run]
+        shape: tuple[int, ...] = ()
+        if run[0].is_global:  # what follows attention works on each token by itself
+            x = self._block(run[0]).attend(x, batch, run[0].layout.window, is_global=True)
+            shape, x = x.shape, x.flatten(0, 1)
+        for rows in slices(x):
+            part = x[rows]
+            for step, padding in zip(run, pads, strict=True):
+                block = self._block(step)
+                if step.is_global:
+                    part = block.transform(part, batch)
+                else:
+                    hidden = None if padding is None else padding[rows]
+                    part = block(part, batch, step.layout.window, hidden)
+                if step.block in parts:
+                    parts[step.block].append(part)
+        features = {block: joined(rows) for block, rows in parts.items()}
+        if shape:
+            features = {block: tokens.view(shape) for block, tokens in features.items()}
+        return features[run[-1].block], [(step.after, features[step.block]) for step in ends]
+
+    def _block(self, step: Step) -> HieraBlock:
+        return cast(HieraBlock, self.blocks[step.block])
 
     def get_random_mask(
         self, x: Tensor, mask_ratio: float, generator: torch.Generator | None = None
@@ -319,12 +365,6 @@ class Hiera(nn.Module, HubModel):
             )
         noise = torch.rand(len(x), units, device=x.device, generator=generator)
         return noise.argsort(1).argsort(1) < kept
-
-    def _run(self, work: Callable[..., Tensor], *args: Any) -> Tensor:
-        """Call a block, or a part of one; with `with_cp`, keep nothing of what it computes."""
-        if self.with_cp and torch.is_grad_enabled():
-            return cast(Tensor, checkpoint(work, *args, use_reentrant=False))
-        return work(*args)
 
     def _check_input(self, x: Tensor) -> None:
         dims = len(self.arch.patch_kernel)

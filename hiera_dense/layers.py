@@ -3,6 +3,7 @@
 Parameter names are those of facebookresearch/hiera (`hiera.py`), so its weights fit.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -11,7 +12,8 @@ import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
-from hiera_dense.windows import Layout, Size, max_pool, mean_pool, zero_padding
+from hiera_dense.compute import add_linear, attention, is_lean, recomputed, recomputed_for_free
+from hiera_dense.windows import Size, max_pool, mean_pool, zero_padding
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 CONVS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
@@ -64,11 +66,11 @@ class Attention(nn.Module):
         self.qkv = nn.Linear(dim, 3 * dim_out)
         self.proj = nn.Linear(dim_out, dim_out)
 
-    def forward(self, x: Tensor, groups: int, window: Size, padding: Tensor | None) -> Tensor:
-        """Attend.
+    def forward(self, qkv: Tensor, groups: int, window: Size, padding: Tensor | None) -> Tensor:
+        """Attend; what stands before it, `qkv`, and behind it, `proj`, the block calls.
 
         Args:
-            x: Tokens in window layout, shape (B*nW, N, C).
+            qkv: Queries, keys and values in window layout, shape (B*nW, N, 3 * C_out).
             groups: Rows of the batch that attention works in: B*nW for window attention, B for
                 global attention.
             window: Tokens per window and axis.
@@ -77,14 +79,12 @@ class Attention(nn.Module):
         Returns:
             Tokens, shape (B*nW, N', C_out).
         """
-        rows = len(x)
-        q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (B*nW, N, C_out)
+        q, k, v = qkv.chunk(3, dim=-1)  # each (B*nW, N, C_out)
         if self.q_stride is not None:
             q = max_pool(q, window, self.q_stride, padding)  # (B*nW, N', C_out)
+        shape = q.shape
         q, k, v = (self._split_heads(t, groups) for t in (q, k, v))
-        x = F.scaled_dot_product_attention(q, k, v)  # (groups, nH, N', D)
-        x = x.transpose(1, 2).flatten(2)  # (groups, N', C_out)
-        return cast(Tensor, self.proj(x.reshape(rows, -1, x.shape[-1])))
+        return attention(q, k, v).transpose(1, 2).reshape(shape)
 
     def _split_heads(self, x: Tensor, groups: int) -> Tensor:
         x = x.reshape(groups, -1, self.num_heads, x.shape[-1] // self.num_heads)
@@ -97,13 +97,13 @@ class HieraBlock(nn.Module):
     Args:
         dim, dim_out: Channels of the input and of the output.
         num_heads: Heads of the attention.
-        window: Tokens per window and axis before pooling; None: global attention.
         q_stride: Stride of the q-pooling; None: no pooling.
         layer_scale: Initial value of a learned factor on each branch; None: none.
         expand_proj: Where the block widens, whether its shortcut is a linear layer of the norm,
             pooled. If not, it is the max and the mean of each pooled cell, one behind the other
             (timm, `hiera.py`); the width must double then.
         drop_path: Probability that an image skips a branch.
+        with_cp: Recompute both halves of the block in the backward pass, to save memory.
     """
 
     def __init__(
@@ -111,15 +111,15 @@ class HieraBlock(nn.Module):
         dim: int,
         dim_out: int,
         num_heads: int,
-        window: Size | None,
         q_stride: Size | None = None,
         layer_scale: float | None = None,
         expand_proj: bool = True,
         drop_path: float = 0.0,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
-        self.window = window
         self.q_stride = q_stride
+        self.with_cp = with_cp
         self.norm1 = LayerNorm(dim)
         self.attn = Attention(dim, dim_out, num_heads, q_stride)
         self.widens = dim != dim_out
@@ -130,48 +130,82 @@ class HieraBlock(nn.Module):
         self.ls2 = self._scale(dim_out, layer_scale)
         self.drop_path = DropPath(drop_path)
 
-    def layout(self, layout: Layout) -> Layout:
-        """The layout that this block needs its tokens in, given the one they are in.
-
-        Global attention takes any layout without padding, since the order of tokens does not matter
-        to it; with q-pooling, one whose windows hold whole cells.
-        """
-        if self.window is not None:
-            return Layout(layout.grid, self.window)
-        whole_cells = self.q_stride is None or all(
-            w % s == 0 for w, s in zip(layout.window, self.q_stride, strict=True)
-        )
-        if whole_cells and not layout.is_padded:
-            return layout
-        return Layout(layout.grid, layout.grid)
-
-    def forward(self, x: Tensor, batch: int, window: Size, padding: Tensor | None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        batch: int,
+        window: Size,
+        padding: Tensor | None = None,
+        is_global: bool = False,
+    ) -> Tensor:
         """Transform tokens.
 
         Args:
-            x: Tokens in the layout that `layout` gives, shape (B*nW, N, C).
-            batch: B, images in the batch.
+            x: Tokens in window layout, shape (B*nW, N, C).
+            batch: B, images in the batch; in eval mode not used but for global attention.
             window: Tokens per window and axis.
             padding: What `windows.padding_mask` gives for the layout.
+            is_global: Attend to all tokens of an image, none of which may be padding, and not to
+                those of the window.
 
         Returns:
             Tokens, shape (B*nW, N', C_out), N' smaller than N after q-pooling.
         """
-        x = self.attend(x, batch, window, padding)
-        return self.transform(x, batch)
+        return self.transform(self.attend(x, batch, window, padding, is_global), batch)
 
-    def attend(self, x: Tensor, batch: int, window: Size, padding: Tensor | None) -> Tensor:
+    def attend(
+        self,
+        x: Tensor,
+        batch: int,
+        window: Size,
+        padding: Tensor | None = None,
+        is_global: bool = False,
+    ) -> Tensor:
         """The first half of `forward`: attention, with pooling and widening."""
-        groups = batch if self.window is None else len(x)
-        # Published weights expect windows to be padded with zeros after the norm, in every block.
-        normed = zero_padding(self.norm1(x), padding)
-        if self.widens:
-            x = self._shortcut(x, normed, window, padding)
-        return x + self._drop(self.ls1(self.attn(normed, groups, window, padding)), batch)
+        groups = batch if is_global else len(x)
+        return self._half(self._attend, x, batch, groups, window, padding)
 
     def transform(self, x: Tensor, batch: int) -> Tensor:
         """The second half of `forward`: the MLP, which works on each token by itself."""
-        return x + self._drop(self.ls2(self.mlp(self.norm2(x))), batch)
+        return self._half(self._transform, x, batch)
+
+    def _half(self, work: Callable[..., Tensor], *args: Any) -> Tensor:
+        return recomputed(work, *args) if self.with_cp else work(*args)
+
+    def _attend(
+        self, x: Tensor, batch: int, groups: int, window: Size, padding: Tensor | None
+    ) -> Tensor:
+        if self.widens:
+            normed = self._normed(x, padding)
+            qkv = self.attn.qkv(normed)
+            x = self._shortcut(x, normed, window, padding)
+        else:
+            qkv = self._for_free(self._qkv, x, padding)
+        attended = self.attn(qkv, groups, window, padding)
+        return self._add(x, attended, self.attn.proj, self.ls1, batch)
+
+    def _transform(self, x: Tensor, batch: int) -> Tensor:
+        hidden = self._for_free(self._hidden, x)
+        if is_lean(x):
+            return self._add(x, self.mlp.act(hidden), self.mlp.fc2, self.ls2, batch)
+        return x + self._drop(self.ls2(self._for_free(self._narrowed, hidden)), batch)
+
+    def _for_free(self, work: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
+        """Call one of the next three, each a norm or an elementwise step, then a linear layer."""
+        return work(*args) if self.with_cp else recomputed_for_free(work, *args)
+
+    def _qkv(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        return cast(Tensor, self.attn.qkv(self._normed(x, padding)))
+
+    def _hidden(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.mlp.fc1(self.norm2(x)))
+
+    def _narrowed(self, hidden: Tensor) -> Tensor:
+        return cast(Tensor, self.mlp.fc2(self.mlp.act(hidden)))
+
+    def _normed(self, x: Tensor, padding: Tensor | None) -> Tensor:
+        # Published weights expect windows to be padded with zeros after the norm, in every block.
+        return zero_padding(self.norm1(x), padding)
 
     def _shortcut(self, x: Tensor, normed: Tensor, window: Size, padding: Tensor | None) -> Tensor:
         """The shortcut of a block that widens, shape (B*nW, N', C_out)."""
@@ -187,6 +221,16 @@ class HieraBlock(nn.Module):
     def _scale(dim: int, initial: float | None) -> nn.Module:
         return nn.Identity() if initial is None else LayerScale(dim, initial)
 
+    def _add(
+        self, x: Tensor, branch: Tensor, layer: nn.Linear, scale: nn.Module, batch: int
+    ) -> Tensor:
+        """Add a branch to the residual, through the last layer of the branch."""
+        if self.training or not isinstance(scale, nn.Identity):
+            return x + self._drop(scale(layer(branch)), batch)
+        return add_linear(x, branch, layer)
+
     def _drop(self, x: Tensor, batch: int) -> Tensor:
         """Drop a branch for whole images, not for single windows."""
+        if not self.training:
+            return x
         return cast(Tensor, self.drop_path(x.reshape(batch, -1, x.shape[-1]))).view_as(x)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hiera_dense.arch import Arch, PosEmbed, Size, require_known
+from hiera_dense.arch import AUTO, Arch, PosEmbed, Size, WindowSpec, require_known
 
 
 def _sam2(
@@ -65,7 +65,7 @@ ARCHS: Mapping[str, Arch] = {
 
 def resolve(
     arch: str | Mapping[str, Any],
-    window_spec: Sequence[int | Sequence[int]] | None = None,
+    window_spec: WindowSpec | None = None,
     global_att_blocks: Sequence[int] | None = None,
     pos_embed: Mapping[str, Any] | None = None,
 ) -> Arch:
@@ -75,7 +75,8 @@ def resolve(
         arch: A name in `ARCHS`, or the fields of an `Arch` (`pos_embed` as the fields of a
             `PosEmbed`).
         window_spec: Instead of the architecture's own.
-        global_att_blocks: Instead of the architecture's own.
+        global_att_blocks: Instead of the architecture's own. None, with window_spec 'auto' and an
+            architecture that has none: the last block of the last stage but one.
         pos_embed: Fields of a `PosEmbed`, None = the architecture's own. With another kind than the
             architecture's, the others start from that kind's defaults.
 
@@ -94,6 +95,8 @@ def resolve(
     changes: dict[str, Any] = {}
     if window_spec is not None:
         changes["window_spec"] = window_spec
+        if window_spec == AUTO and not resolved.global_att_blocks:
+            changes["global_att_blocks"] = resolved.stage_ends[-2:-1]
     if global_att_blocks is not None:
         changes["global_att_blocks"] = global_att_blocks
     if pos_embed is not None:

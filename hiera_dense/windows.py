@@ -9,13 +9,26 @@ This takes the place of the "unroll" token order of the original implementation
 """
 
 import math
+from collections.abc import Callable
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.fx.experimental.symbolic_shapes import statically_known_true
 
 Size = tuple[int, ...]
+
+
+def known(condition: bool) -> bool:
+    """Whether a condition on sizes holds; while a graph is traced, for all sizes that it is for.
+
+    So what is done where a condition is not known to hold must be right where it holds as well.
+    """
+    if torch.compiler.is_compiling():
+        return statically_known_true(condition)
+    return condition
 
 
 def ceil_div(size: Size, by: Size) -> Size:
@@ -45,13 +58,18 @@ class Layout(NamedTuple):
         return tuple(n * w for n, w in zip(self.windows, self.window, strict=True))
 
     @property
-    def is_padded(self) -> bool:
-        """Whether some row holds tokens that are not in the grid."""
-        return self.padded_grid != self.grid
+    def is_whole(self) -> bool:
+        """Whether no row is known to hold a token that is not in the grid."""
+        return equal(self.padded_grid, self.grid)
 
     def pooled(self, stride: Size) -> "Layout":
         """The layout after `max_pool` with this stride."""
         return Layout(ceil_div(self.grid, stride), ceil_div(self.window, stride))
+
+
+def equal(a: Size, b: Size) -> bool:
+    """Whether two sizes are known to be equal."""
+    return all(known(m == n) for m, n in zip(a, b, strict=True))
 
 
 def _interleaved(outer: Size, inner: Size) -> Size:
@@ -60,8 +78,8 @@ def _interleaved(outer: Size, inner: Size) -> Size:
 
 def _pad_end(x: Tensor, size: Size, value: float = 0.0) -> Tensor:
     """Pad the spatial axes of `(B, *grid, C)` at their end."""
-    grid = x.shape[1:-1]
-    if tuple(grid) == size:
+    grid = tuple(x.shape[1:-1])
+    if equal(grid, size):
         return x
     ends = [new - old for old, new in zip(grid, size, strict=True)]
     pad = [0, 0, *(n for end in reversed(ends) for n in (0, end))]
@@ -91,7 +109,8 @@ def partition(x: Tensor, window: Size) -> Tensor:
     x = x.reshape(len(x), *_interleaved(layout.windows, window), x.shape[-1])
     outer, inner = range(1, 2 * dims, 2), range(2, 2 * dims + 1, 2)
     x = x.permute(0, *outer, *inner, 2 * dims + 1)  # (B, *windows, *window, C)
-    return x.reshape(-1, math.prod(window), x.shape[-1])  # (B*nW, N, C)
+    rows = len(x) * math.prod(layout.windows)
+    return x.reshape(rows, math.prod(window), x.shape[-1])  # (B*nW, N, C)
 
 
 def unpartition(x: Tensor, layout: Layout) -> Tensor:
@@ -126,24 +145,34 @@ def relayout(x: Tensor, old: Layout, new: Layout) -> Tensor:
     return partition(unpartition(x, old), new.window)
 
 
-def padding_mask(layout: Layout, device: torch.device) -> Tensor | None:
+def padding_mask(layout: Layout, batch: int, device: torch.device) -> Tensor | None:
     """Which tokens of a layout are padding.
 
+    Args:
+        layout: The layout of each image.
+        batch: B, images.
+        device: Where the mask is needed.
+
     Returns:
-        Bool, shape (nW, N, 1), True where a token is not in the grid; None where none is padding.
+        Bool, shape (B*nW, N, 1), True where a token is not in the grid; None where none is padding.
     """
-    if not layout.is_padded:
+    if layout.is_whole:
         return None
-    real = torch.ones(1, *layout.grid, 1, dtype=torch.bool, device=device)
+    real = torch.ones(batch, *layout.grid, 1, dtype=torch.bool, device=device)
     return ~partition(real, layout.window)
 
 
-def _cells(x: Tensor, window: Size, stride: Size, fill: float) -> Tensor:
-    """`(R, N, C)` to `(R, a', sa, b', sb, C)` for a window of a x b tokens, a' x b' cells."""
+def _pool(
+    merge: Callable[[Tensor, Tensor], Tensor], x: Tensor, window: Size, stride: Size, fill: float
+) -> Tensor:
+    """Merge the tokens of each cell, two and two, which a CPU does faster than a reduction."""
     pooled = ceil_div(window, stride)
-    x = x.reshape(len(x), *window, x.shape[-1])
-    x = _pad_end(x, tuple(n * s for n, s in zip(pooled, stride, strict=True)), fill)
-    return x.reshape(len(x), *_interleaved(pooled, stride), x.shape[-1])
+    cells = x.reshape(len(x), *window, x.shape[-1])
+    cells = _pad_end(cells, tuple(n * s for n, s in zip(pooled, stride, strict=True)), fill)
+    cells = cells.reshape(len(x), *_interleaved(pooled, stride), x.shape[-1])
+    for axis in range(2, 2 + len(window)):  # (R, a', sa, b', sb, C), then (R, a', b', sb, C), ...
+        cells = reduce(merge, cells.unbind(axis))
+    return cells.reshape(len(x), -1, x.shape[-1])  # (R, N', C)
 
 
 def max_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = None) -> Tensor:
@@ -161,10 +190,9 @@ def max_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = Non
         Tokens in window layout, shape (R, N', C).
     """
     if padding is not None:
-        x = _mask(x, padding, -math.inf)
-    cells = _cells(x, window, stride, -math.inf)
-    x = cells.amax(_within_cell(window)).reshape(len(x), -1, x.shape[-1])
-    return x if padding is None else x.masked_fill(x == -math.inf, 0.0)
+        x = x.masked_fill(padding, -math.inf)
+    cells = _pool(torch.maximum, x, window, stride, -math.inf)
+    return cells if padding is None else cells.masked_fill(cells == -math.inf, 0.0)
 
 
 def mean_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = None) -> Tensor:
@@ -174,27 +202,16 @@ def mean_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = No
     """
     real = torch.ones_like(x[..., :1])  # (R, N, 1)
     sums, counts = (
-        _cells(zero_padding(t, padding), window, stride, 0.0).sum(_within_cell(window))
-        for t in (x, real)
+        _pool(torch.add, zero_padding(t, padding), window, stride, 0.0) for t in (x, real)
     )
-    return (sums / counts.clamp(min=1)).reshape(len(x), -1, x.shape[-1])
-
-
-def _within_cell(window: Size) -> Size:
-    """The axes of `_cells` that lie inside a cell."""
-    return tuple(range(2, 2 * len(window) + 1, 2))
-
-
-def _mask(x: Tensor, padding: Tensor, value: float) -> Tensor:
-    x = x.reshape(-1, *padding.shape[:2], x.shape[-1])  # (B, nW, N, C)
-    return x.masked_fill(padding, value).flatten(0, 1)
+    return sums / counts.clamp(min=1)
 
 
 def zero_padding(x: Tensor, padding: Tensor | None) -> Tensor:
     """Set padded tokens to zero.
 
     Args:
-        x: Tokens in window layout, shape (B*nW, N, C).
-        padding: What `padding_mask` gives, shape (nW, N, 1), or None.
+        x: Tokens in window layout, shape (R, N, C).
+        padding: What `padding_mask` gives, shape (R, N, 1), or None.
     """
-    return x if padding is None else _mask(x, padding, 0.0)
+    return x if padding is None else x.masked_fill(padding, 0.0)
