@@ -1,8 +1,8 @@
 """The same numbers with less time and memory, where a device or a pass allows it.
 
 A forward pass without gradients on a CPU goes through windows a few at a time, so that what a block
-computes stays in the cache and in memory that the process already has; adds a linear layer to its
-residual in one matrix product; and attends by plain matrix products where these are faster than the
+computes stays in the cache and in memory that the process already has; lets oneDNN multiply, with
+bias and activation in one pass; and attends by plain matrix products where these are faster than the
 fused kernel. A pass with gradients keeps nothing for the backward pass that costs next to nothing to
 compute again. Everywhere else these functions are what their names say and no more, so graphs that
 are traced, and other devices, see plain PyTorch. Measured in docs/performance.md.
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as _fused
 from torch.utils.checkpoint import checkpoint
 
-_TOKENS_AT_ONCE = 4 * 2**20  # bytes of the tokens that go through a block at once
+_TOKENS_AT_ONCE = 3 * 2**20  # bytes of the tokens that go through a block at once
 _SCORES_AT_ONCE = 16 * 2**20  # bytes of attention scores
 _FEW_KEYS = 16  # for which the fused kernel costs more than it saves
 
@@ -110,22 +110,43 @@ def _multiplies_bf16() -> bool:
     return bool(tell().get("avx512_bf16")) and not tell().get("amx_tile")
 
 
-def add_linear(x: Tensor, y: Tensor, layer: nn.Linear) -> Tensor:
-    """`x + layer(y)`.
+def linear(x: Tensor, layer: nn.Linear, activation: nn.Module | None = None) -> Tensor:
+    """A linear layer, perhaps with an activation behind it.
 
     Args:
-        x: Shape (..., C_out).
-        y: Shape (..., C_in).
+        x: Shape (..., C_in).
         layer: From C_in to C_out channels.
+        activation: None: none.
+
+    Returns:
+        Shape (..., C_out).
     """
-    if not (is_lean(x) and _is_plain(layer) and x.dtype == y.dtype == layer.weight.dtype):
-        return x + cast(Tensor, layer(y))
-    result = x + layer.bias
-    result.view(-1, result.shape[-1]).addmm_(y.reshape(-1, y.shape[-1]), layer.weight.t())
-    return result
+    fused = _FUSED.get(type(activation))
+    if fused is None or not _goes_to_onednn(x, layer):
+        y = layer(x)
+        return cast(Tensor, y if activation is None else activation(y))
+    y = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, fused, [], "none")
+    return cast(Tensor, y)
 
 
-def _is_plain(layer: nn.Linear) -> bool:
-    """Whether calling a layer does nothing but multiply and add."""
-    return type(layer) is nn.Linear and not (layer._forward_hooks or layer._forward_pre_hooks)
+_FUSED = {type(None): "none", nn.GELU: "gelu"}  # as PyTorch's compiler names them
 
+
+def _goes_to_onednn(x: Tensor, layer: nn.Linear) -> bool:
+    """Whether oneDNN, which adds the bias in passing, can do what calling the layer does."""
+    return (
+        is_lean(x)
+        and x.dtype == layer.weight.dtype
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and type(layer) is nn.Linear
+        and not (layer._forward_hooks or layer._forward_pre_hooks)
+        and not torch.is_autocast_enabled("cpu")
+        and torch.backends.mkldnn.enabled
+        and _has_onednn()
+    )
+
+
+@lru_cache
+def _has_onednn() -> bool:
+    vectors = torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    return vectors and hasattr(torch.ops.mkldnn, "_linear_pointwise")

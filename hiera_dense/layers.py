@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
-from hiera_dense.compute import add_linear, attention, is_lean, recomputed, recomputed_for_free
+from hiera_dense.compute import attention, linear, recomputed, recomputed_for_free
 from hiera_dense.windows import Size, max_pool, mean_pool, zero_padding
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
@@ -177,25 +177,28 @@ class HieraBlock(nn.Module):
     ) -> Tensor:
         if self.widens:
             normed = self._normed(x, padding)
-            qkv = self.attn.qkv(normed)
+            qkv = linear(normed, self.attn.qkv)
             x = self._shortcut(x, normed, window, padding)
         else:
             qkv = self._for_free(self._qkv, x, padding)
-        attended = self.attn(qkv, groups, window, padding)
-        return self._add(x, attended, self.attn.proj, self.ls1, batch)
+        attended = linear(self.attn(qkv, groups, window, padding), self.attn.proj)
+        return x + self._drop(self.ls1(attended), batch)
 
     def _transform(self, x: Tensor, batch: int) -> Tensor:
-        hidden = self._for_free(self._hidden, x)
-        if is_lean(x):
-            return self._add(x, self.mlp.act(hidden), self.mlp.fc2, self.ls2, batch)
-        return x + self._drop(self.ls2(self._for_free(self._narrowed, hidden)), batch)
+        if torch.is_grad_enabled():
+            hidden = self._for_free(self._hidden, x)
+            narrowed = self._for_free(self._narrowed, hidden)
+        else:
+            hidden = linear(self.norm2(x), self.mlp.fc1, self.mlp.act)
+            narrowed = linear(hidden, self.mlp.fc2)
+        return x + self._drop(self.ls2(narrowed), batch)
 
     def _for_free(self, work: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
         """Call one of the next three, each a norm or an elementwise step, then a linear layer."""
         return work(*args) if self.with_cp else recomputed_for_free(work, *args)
 
     def _qkv(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        return cast(Tensor, self.attn.qkv(self._normed(x, padding)))
+        return linear(self._normed(x, padding), self.attn.qkv)
 
     def _hidden(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.mlp.fc1(self.norm2(x)))
@@ -210,7 +213,7 @@ class HieraBlock(nn.Module):
     def _shortcut(self, x: Tensor, normed: Tensor, window: Size, padding: Tensor | None) -> Tensor:
         """The shortcut of a block that widens, shape (B*nW, N', C_out)."""
         if self.proj is not None:
-            x = self.proj(normed)
+            x = linear(normed, self.proj)
             return x if self.q_stride is None else max_pool(x, window, self.q_stride, padding)
         if self.q_stride is None:
             return torch.cat((x, x), dim=-1)
@@ -220,14 +223,6 @@ class HieraBlock(nn.Module):
     @staticmethod
     def _scale(dim: int, initial: float | None) -> nn.Module:
         return nn.Identity() if initial is None else LayerScale(dim, initial)
-
-    def _add(
-        self, x: Tensor, branch: Tensor, layer: nn.Linear, scale: nn.Module, batch: int
-    ) -> Tensor:
-        """Add a branch to the residual, through the last layer of the branch."""
-        if self.training or not isinstance(scale, nn.Identity):
-            return x + self._drop(scale(layer(branch)), batch)
-        return add_linear(x, branch, layer)
 
     def _drop(self, x: Tensor, batch: int) -> Tensor:
         """Drop a branch for whole images, not for single windows."""

@@ -1,0 +1,171 @@
+"""Time and memory of contestants, in turn, each in its own process."""
+
+import ctypes
+import multiprocessing
+import re
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+Job = Callable[[], object]
+Jobs = Mapping[str, Job]
+
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+class Failure(Exception):
+    """What a contestant cannot do, and why."""
+
+
+class Worker:
+    """A process that builds something once and then does jobs when it is asked to.
+
+    Args:
+        build: What gives the jobs by name. Importable, since the process imports it anew.
+        args: Its arguments.
+        threads: Of torch in that process.
+    """
+
+    def __init__(self, build: Callable[..., Jobs], *args: Any, threads: int) -> None:
+        self._end, other = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(
+            target=_serve, args=(other, threads, build, *args), daemon=True
+        )
+        self._process.start()
+        other.close()
+
+    def seconds(self, job: str) -> float:
+        """How long a job takes.
+
+        Raises:
+            Failure: It does not work, or what it needs could not be built.
+        """
+        return float(self._ask("seconds", job))
+
+    def memory(self, job: str) -> float:
+        """Peak memory during a job above that before it, in MB, after the job has run once."""
+        return float(self._ask("memory", job))
+
+    def result(self, job: str) -> Any:
+        """What a job returns."""
+        return self._ask("result", job)
+
+    def stop(self) -> None:
+        """End the process."""
+        self._process.terminate()
+        self._process.join()
+
+    def _ask(self, what: str, job: str) -> Any:
+        try:
+            self._end.send((what, job))
+            answer = self._end.recv()
+        except (EOFError, BrokenPipeError):
+            self._process.join()
+            raise Failure(f"its process ended with {self._process.exitcode}") from None
+        if isinstance(answer, Failure):
+            raise answer
+        return answer
+
+
+def alternate(asked: Mapping[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
+    """What several runs give, in turn, without a first one of each.
+
+    What raises a `Failure` is asked no more and has no entry.
+    """
+    given: dict[str, list[float]] = {name: [] for name in asked}
+    for _ in range(runs + 1):
+        for name in list(given):
+            try:
+                given[name].append(asked[name]())
+            except Failure:
+                del given[name]
+    return {name: values[1:] for name, values in given.items()}
+
+
+def _serve(orders: Any, threads: int, build: Callable[..., Jobs], *args: Any) -> None:
+    torch.set_num_threads(threads)
+    torch.manual_seed(0)
+    try:
+        jobs: Jobs = build(*args)
+        problem = None
+    except Exception as error:
+        problem = _failure(error)
+    while True:
+        try:
+            what, job = orders.recv()
+        except EOFError:
+            return
+        try:
+            orders.send(problem or _WAYS[what](jobs[job]))
+        except Exception as error:
+            orders.send(_failure(error))
+
+
+def _failure(error: Exception) -> Failure:
+    text = " ".join(str(error).split())
+    return Failure(f"{type(error).__name__}: {text[:200]}")
+
+
+def _time(job: Job) -> float:
+    _wait()
+    start = time.perf_counter()
+    job()
+    _wait()
+    return time.perf_counter() - start
+
+
+def _wait() -> None:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def _peak(job: Job) -> float:
+    """The first run loads code and fills caches; the second is measured."""
+    job()
+    if torch.cuda.is_available():
+        _wait()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        job()
+        _wait()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    ctypes.CDLL(None).malloc_trim(0)  # or memory that the allocator keeps would count as used before
+    before = _status("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")  # forget the peak
+    job()
+    return _status("VmHWM") - before
+
+
+def _status(what: str) -> float:
+    """A line of this process's status, in MB."""
+    text = Path("/proc/self/status").read_text()
+    found = re.search(rf"^{what}:\s+(\d+) kB$", text, re.MULTILINE)
+    assert found
+    return int(found[1]) / 1024
+
+
+_WAYS: Mapping[str, Callable[[Job], Any]] = {
+    "seconds": _time,
+    "memory": _peak,
+    "result": lambda job: job(),
+}
+
+
+def matrix_rate(dtype: torch.dtype, device: str) -> float:
+    """Operations per second in matrix products, the best of some sizes and of two libraries."""
+    best = 0.0
+    for rows, inner, columns in ((2048, 2048, 2048), (1024, 384, 1152), (4096, 384, 1536)):
+        a = torch.randn(rows, inner, dtype=dtype, device=device)
+        b = torch.randn(columns, inner, dtype=dtype, device=device)
+        products: list[Job] = [partial(torch.matmul, a, b.t())]
+        if device == "cpu":  # the first is MKL's for float32, this one oneDNN's
+            products.append(
+                partial(torch.ops.mkldnn._linear_pointwise, a, b, None, "none", [], "none")
+            )
+        seconds = min(_time(product) for product in products for _ in range(5))
+        best = max(best, 2 * rows * inner * columns / seconds)
+    return best
