@@ -1,11 +1,11 @@
 """The same numbers with less time and memory, where a device or a pass allows it.
 
-A forward pass without gradients on a CPU goes through windows a few at a time, so that what a block
-computes stays in the cache and in memory that the process already has; lets oneDNN multiply, with
-bias and activation in one pass; and attends by plain matrix products where these are faster than the
-fused kernel. A pass with gradients keeps nothing for the backward pass that costs next to nothing to
-compute again. Everywhere else these functions are what their names say and no more, so graphs that
-are traced, and other devices, see plain PyTorch. Measured in docs/performance.md.
+On a CPU oneDNN multiplies, with bias and activation in one pass. A forward pass without gradients
+there goes through windows a few at a time, so that what a block computes stays in the cache and in
+memory that the process already has, and attends by plain matrix products where these are faster than
+the fused kernel. A pass with gradients, on any device, keeps nothing for the backward pass that costs
+next to nothing to compute again. Graphs that are traced or compiled see plain PyTorch. Measured in
+docs/performance.md.
 """
 
 import math
@@ -16,8 +16,10 @@ from typing import Any, cast
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention as _fused
 from torch.utils.checkpoint import checkpoint
+from torch.utils.flop_counter import register_flop_formula
 
 _TOKENS_AT_ONCE = 3 * 2**20  # bytes of the tokens that go through a block at once
 _SCORES_AT_ONCE = 16 * 2**20  # bytes of attention scores
@@ -55,18 +57,6 @@ def recomputed(work: Callable[..., Tensor], *args: Any) -> Tensor:
     """Call `work`, and keep nothing of what it computes: the backward pass calls it again."""
     if torch.is_grad_enabled():
         return cast(Tensor, checkpoint(work, *args, use_reentrant=False))
-    return work(*args)
-
-
-def recomputed_for_free(work: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
-    """The same for a norm or an elementwise step with a linear layer behind it.
-
-    Checkpointing stops when it has what was not kept, the input of the layer, so the product is not
-    done again. Compilers find such things themselves.
-    """
-    if torch.is_grad_enabled() and not torch.compiler.is_compiling():
-        result = checkpoint(work, *args, use_reentrant=False, preserve_rng_state=False)
-        return cast(Tensor, result)
     return work(*args)
 
 
@@ -121,32 +111,127 @@ def linear(x: Tensor, layer: nn.Linear, activation: nn.Module | None = None) -> 
     Returns:
         Shape (..., C_out).
     """
-    fused = _FUSED.get(type(activation))
-    if fused is None or not _goes_to_onednn(x, layer):
+    if _is_plain(x, layer):
+        if torch.is_grad_enabled():
+            y = cast(Tensor, _Linear.apply(None, x, layer.weight, layer.bias))
+        elif type(activation) is nn.GELU and activation.approximate == "none":
+            return _product(x, layer.weight, layer.bias, "gelu")
+        else:
+            y = _product(x, layer.weight, layer.bias)
+    else:
         y = layer(x)
-        return cast(Tensor, y if activation is None else activation(y))
-    y = torch.ops.mkldnn._linear_pointwise(x, layer.weight, layer.bias, fused, [], "none")
-    return cast(Tensor, y)
+    return y if activation is None else cast(Tensor, activation(y))
 
 
-_FUSED = {type(None): "none", nn.GELU: "gelu"}  # as PyTorch's compiler names them
+def linear_after(
+    before: Callable[..., Tensor], x: Tensor, params: tuple[Tensor, ...], layer: nn.Linear
+) -> Tensor:
+    """`layer(before(x, *params))`, which keeps x in place of what the layer took.
+
+    Args:
+        before: A norm or an elementwise step, which costs next to nothing to do again in the
+            backward pass. Every tensor that needs a gradient is among its arguments.
+        x: Shape (..., C_in).
+        params: The other arguments.
+        layer: From C_in to C_out channels.
+
+    Returns:
+        Shape (..., C_out). Can be differentiated once.
+    """
+    if torch.is_grad_enabled() and _is_plain(x, layer):
+        return cast(Tensor, _Linear.apply(before, x, layer.weight, layer.bias, *params))
+    return linear(before(x, *params), layer)
 
 
-def _goes_to_onednn(x: Tensor, layer: nn.Linear) -> bool:
-    """Whether oneDNN, which adds the bias in passing, can do what calling the layer does."""
+def _is_plain(x: Tensor, layer: nn.Linear) -> bool:
+    """Whether calling a layer is no more than a product, and no graph is made of it."""
     return (
-        is_lean(x)
-        and x.dtype == layer.weight.dtype
-        and x.dtype in (torch.float32, torch.bfloat16)
-        and type(layer) is nn.Linear
+        type(layer) is nn.Linear
         and not (layer._forward_hooks or layer._forward_pre_hooks)
+        and not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+    )
+
+
+class _Linear(torch.autograd.Function):
+    """A product that keeps what stood before something cheap, and does that again."""
+
+    @staticmethod
+    def forward(
+        before: Callable[..., Tensor] | None,
+        x: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        *params: Tensor,
+    ) -> Tensor:
+        return _product(x if before is None else before(x, *params), weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.before, x, weight, _, *params = inputs
+        ctx.save_for_backward(x, weight, *params)
+        kind = x.device.type
+        ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+
+    @staticmethod
+    @once_differentiable  # type: ignore[untyped-decorator]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        x, weight, *params = ctx.saved_tensors
+        _, for_x, for_weight, for_bias, *for_params = ctx.needs_input_grad
+        wanted = (for_x, *for_params)
+        leaves = [
+            leaf.detach().requires_grad_(want)
+            for leaf, want in zip((x, *params), wanted, strict=True)
+        ]
+        y = leaves[0]
+        if ctx.before is not None:
+            kind, dtype, enabled = ctx.autocast
+            with torch.enable_grad(), torch.autocast(kind, dtype, enabled):
+                y = ctx.before(*leaves)
+        rows = grad.flatten(0, -2)
+        of_weight = of_bias = None
+        if for_weight:
+            of_weight = (rows.t() @ y.detach().flatten(0, -2).to(grad.dtype)).to(weight.dtype)
+        if for_bias:
+            of_bias = rows.sum(0).to(weight.dtype)
+        of_leaves = iter(())
+        if any(wanted):
+            of_y = _product(rows, weight.to(grad.dtype).t(), None).view(y.shape).to(y.dtype)
+            if ctx.before is None:
+                of_leaves = iter((of_y,))
+            else:
+                needed = [leaf for leaf in leaves if leaf.requires_grad]
+                of_leaves = iter(torch.autograd.grad(y, needed, of_y))
+        of_x, *of_params = (next(of_leaves) if want else None for want in wanted)
+        return None, of_x, of_weight, of_bias, *of_params
+
+
+def _product(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    """A linear layer and an activation; by oneDNN on a CPU, which adds the bias in passing."""
+    onednn = (
+        x.device.type == "cpu"
+        and x.dtype == weight.dtype
+        and x.dtype in (torch.float32, torch.bfloat16)
         and not torch.is_autocast_enabled("cpu")
         and torch.backends.mkldnn.enabled
         and _has_onednn()
     )
+    if onednn:
+        y = torch.ops.mkldnn._linear_pointwise(x, weight, bias, activation, [], "none")
+        return cast(Tensor, y)
+    y = F.linear(x, weight, bias)
+    return F.gelu(y) if activation == "gelu" else y
 
 
 @lru_cache
 def _has_onednn() -> bool:
     vectors = torch.backends.cpu.get_cpu_capability().startswith("AVX")
     return vectors and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+if _has_onednn():
+
+    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)  # type: ignore[untyped-decorator]
+    def _flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+        """For PyTorch's counter, which does not know this product."""
+        return 2 * math.prod(x) * weight[0]

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
-from hiera_dense.compute import attention, linear, recomputed, recomputed_for_free
+from hiera_dense.compute import attention, linear, linear_after, recomputed
 from hiera_dense.windows import Size, max_pool, mean_pool, zero_padding
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
@@ -170,50 +170,53 @@ class HieraBlock(nn.Module):
         return self._half(self._transform, x, batch)
 
     def _half(self, work: Callable[..., Tensor], *args: Any) -> Tensor:
-        return recomputed(work, *args) if self.with_cp else work(*args)
+        return recomputed(work, *args) if self._recomputes() else work(*args)
+
+    def _recomputes(self) -> bool:
+        return self.with_cp and torch.is_grad_enabled()
 
     def _attend(
         self, x: Tensor, batch: int, groups: int, window: Size, padding: Tensor | None
     ) -> Tensor:
         if self.widens:
-            normed = self._normed(x, padding)
-            qkv = linear(normed, self.attn.qkv)
+            # Published weights expect windows to be padded with zeros after the norm, each time.
+            normed = zero_padding(self.norm1(x), padding)
+            qkv = self._linear(normed, self.attn.qkv)
             x = self._shortcut(x, normed, window, padding)
         else:
-            qkv = self._for_free(self._qkv, x, padding)
-        attended = linear(self.attn(qkv, groups, window, padding), self.attn.proj)
+            qkv = self._after_norm(x, self.norm1, self.attn.qkv, padding)
+        attended = self._linear(self.attn(qkv, groups, window, padding), self.attn.proj)
         return x + self._drop(self.ls1(attended), batch)
 
     def _transform(self, x: Tensor, batch: int) -> Tensor:
-        if torch.is_grad_enabled():
-            hidden = self._for_free(self._hidden, x)
-            narrowed = self._for_free(self._narrowed, hidden)
+        fc1, act, fc2 = self.mlp.fc1, self.mlp.act, self.mlp.fc2
+        if self._recomputes():
+            y = fc2(act(fc1(self.norm2(x))))
+        elif torch.is_grad_enabled():
+            y = linear_after(act, self._after_norm(x, self.norm2, fc1), (), fc2)
         else:
-            hidden = linear(self.norm2(x), self.mlp.fc1, self.mlp.act)
-            narrowed = linear(hidden, self.mlp.fc2)
-        return x + self._drop(self.ls2(narrowed), batch)
+            y = linear(linear(self.norm2(x), fc1, act), fc2)
+        return x + self._drop(self.ls2(y), batch)
 
-    def _for_free(self, work: Callable[..., Tensor], *args: Tensor | None) -> Tensor:
-        """Call one of the next three, each a norm or an elementwise step, then a linear layer."""
-        return work(*args) if self.with_cp else recomputed_for_free(work, *args)
+    def _linear(self, x: Tensor, layer: nn.Linear) -> Tensor:
+        """In a half that is recomputed PyTorch's own layer, before the last of which that stops."""
+        return cast(Tensor, layer(x)) if self._recomputes() else linear(x, layer)
 
-    def _qkv(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        return linear(self._normed(x, padding), self.attn.qkv)
+    def _after_norm(
+        self, x: Tensor, norm: nn.LayerNorm, layer: nn.Linear, padding: Tensor | None = None
+    ) -> Tensor:
+        if self._recomputes() or type(norm) is not nn.LayerNorm:
+            return self._linear(zero_padding(norm(x), padding), layer)
 
-    def _hidden(self, x: Tensor) -> Tensor:
-        return cast(Tensor, self.mlp.fc1(self.norm2(x)))
+        def before(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+            return zero_padding(F.layer_norm(x, weight.shape, weight, bias, norm.eps), padding)
 
-    def _narrowed(self, hidden: Tensor) -> Tensor:
-        return cast(Tensor, self.mlp.fc2(self.mlp.act(hidden)))
-
-    def _normed(self, x: Tensor, padding: Tensor | None) -> Tensor:
-        # Published weights expect windows to be padded with zeros after the norm, in every block.
-        return zero_padding(self.norm1(x), padding)
+        return linear_after(before, x, (norm.weight, norm.bias), layer)
 
     def _shortcut(self, x: Tensor, normed: Tensor, window: Size, padding: Tensor | None) -> Tensor:
         """The shortcut of a block that widens, shape (B*nW, N', C_out)."""
         if self.proj is not None:
-            x = linear(normed, self.proj)
+            x = self._linear(normed, self.proj)
             return x if self.q_stride is None else max_pool(x, window, self.q_stride, padding)
         if self.q_stride is None:
             return torch.cat((x, x), dim=-1)

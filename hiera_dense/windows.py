@@ -9,8 +9,6 @@ This takes the place of the "unroll" token order of the original implementation
 """
 
 import math
-from collections.abc import Callable
-from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -162,16 +160,14 @@ def padding_mask(layout: Layout, batch: int, device: torch.device) -> Tensor | N
     return ~partition(real, layout.window)
 
 
-def _pool(
-    merge: Callable[[Tensor, Tensor], Tensor], x: Tensor, window: Size, stride: Size, fill: float
-) -> Tensor:
-    """Merge the tokens of each cell, two and two, which a CPU does faster than a reduction."""
+def _pool(how: str, x: Tensor, window: Size, stride: Size, fill: float) -> Tensor:
+    """Reduce each cell, axis by axis, which a CPU does faster than all axes at once."""
     pooled = ceil_div(window, stride)
     cells = x.reshape(len(x), *window, x.shape[-1])
     cells = _pad_end(cells, tuple(n * s for n, s in zip(pooled, stride, strict=True)), fill)
     cells = cells.reshape(len(x), *_interleaved(pooled, stride), x.shape[-1])
     for axis in range(2, 2 + len(window)):  # (R, a', sa, b', sb, C), then (R, a', b', sb, C), ...
-        cells = reduce(merge, cells.unbind(axis))
+        cells = getattr(cells, how)(axis)
     return cells.reshape(len(x), -1, x.shape[-1])  # (R, N', C)
 
 
@@ -191,7 +187,7 @@ def max_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = Non
     """
     if padding is not None:
         x = x.masked_fill(padding, -math.inf)
-    cells = _pool(torch.maximum, x, window, stride, -math.inf)
+    cells = _pool("amax", x, window, stride, -math.inf)
     return cells if padding is None else cells.masked_fill(cells == -math.inf, 0.0)
 
 
@@ -202,7 +198,7 @@ def mean_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = No
     """
     real = torch.ones_like(x[..., :1])  # (R, N, 1)
     sums, counts = (
-        _pool(torch.add, zero_padding(t, padding), window, stride, 0.0) for t in (x, real)
+        _pool("sum", zero_padding(t, padding), window, stride, 0.0) for t in (x, real)
     )
     return sums / counts.clamp(min=1)
 
