@@ -9,8 +9,9 @@ docs/performance.md.
 """
 
 import math
-from collections.abc import Callable, Iterator
-from functools import lru_cache
+from collections.abc import Callable
+from contextlib import nullcontext
+from functools import lru_cache, partial
 from typing import Any, cast
 
 import torch
@@ -36,16 +37,17 @@ def is_lean(x: Tensor) -> bool:
     )
 
 
-def slices(x: Tensor) -> Iterator[slice]:
+def slices(x: Tensor) -> list[slice]:
     """The parts of a batch that should be computed on one after the other.
 
     Args:
         x: Shape (R, ...), rows that do not depend on each other.
     """
+    if not is_lean(x) or x.nbytes <= _TOKENS_AT_ONCE:
+        return [slice(None)]
     rows = len(x)
-    parts = math.ceil(x.nbytes / _TOKENS_AT_ONCE) if is_lean(x) and rows else 1
-    step = math.ceil(rows / parts)
-    return (slice(start, start + step) for start in range(0, rows, step))
+    step = math.ceil(rows / math.ceil(x.nbytes / _TOKENS_AT_ONCE))
+    return [slice(start, start + step) for start in range(0, rows, step)]
 
 
 def joined(parts: list[Tensor]) -> Tensor:
@@ -171,7 +173,9 @@ class _Linear(torch.autograd.Function):
         ctx.before, x, weight, _, *params = inputs
         ctx.save_for_backward(x, weight, *params)
         kind = x.device.type
-        ctx.autocast = kind, torch.get_autocast_dtype(kind), torch.is_autocast_enabled(kind)
+        ctx.autocast = partial(torch.autocast, kind, torch.get_autocast_dtype(kind))
+        if not torch.is_autocast_enabled(kind):
+            ctx.autocast = nullcontext
 
     @staticmethod
     @once_differentiable  # type: ignore[untyped-decorator]
@@ -185,8 +189,7 @@ class _Linear(torch.autograd.Function):
         ]
         y = leaves[0]
         if ctx.before is not None:
-            kind, dtype, enabled = ctx.autocast
-            with torch.enable_grad(), torch.autocast(kind, dtype, enabled):
+            with torch.enable_grad(), ctx.autocast():
                 y = ctx.before(*leaves)
         rows = grad.flatten(0, -2)
         of_weight = of_bias = None

@@ -273,7 +273,7 @@ class Hiera(nn.Module, HubModel):
     ) -> list[Tensor]:
         """The features of the stages up to one of them, in the form that `forward` gives."""
         self._check_input(x)
-        batch = len(x)
+        batch = x.shape[0]
         visible = None if mask is None else self._visible_units(x, mask)
         x = self.patch_embed(x, visible)  # (B, *grid, C)
         grid = tuple(x.shape[1:-1])
@@ -289,7 +289,7 @@ class Hiera(nn.Module, HubModel):
         outputs = []
         for run in runs(steps):
             needed = run[0].layout
-            if needed != layout:
+            if not needed.is_same(layout):
                 if mask is not None:
                     raise ValueError(
                         f"with a mask, block {run[0].block} gets mask units of {layout.window} "

@@ -162,7 +162,7 @@ class HieraBlock(nn.Module):
         is_global: bool = False,
     ) -> Tensor:
         """The first half of `forward`: attention, with pooling and widening."""
-        groups = batch if is_global else len(x)
+        groups = batch if is_global else x.shape[0]
         return self._half(self._attend, x, batch, groups, window, padding)
 
     def transform(self, x: Tensor, batch: int) -> Tensor:

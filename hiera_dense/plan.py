@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from hiera_dense.arch import AUTO, Arch, Size
-from hiera_dense.windows import Layout, ceil_div
+from hiera_dense.windows import Layout, ceil_div, known
 
 _SEEN = 224  # pixels per axis of the images of pretraining
 _SLIMMEST = 4  # longer side of a window over its shorter one
@@ -63,7 +63,7 @@ def runs(steps: list[Step]) -> Iterator[list[Step]]:
     """
     run = steps[:1]
     for step in steps[1:]:
-        if step.is_global or run[-1].is_global or step.layout != run[-1].after:
+        if step.is_global or run[-1].is_global or not step.layout.is_same(run[-1].after):
             yield run
             run = []
         run.append(step)
@@ -77,7 +77,7 @@ def _unpadded(layout: Layout, stride: Size | None) -> Layout:
     q-pooling, one whose windows hold whole cells.
     """
     whole_cells = stride is None or all(
-        w % s == 0 for w, s in zip(layout.window, stride, strict=True)
+        known(w % s == 0) for w, s in zip(layout.window, stride, strict=True)
     )
     return layout if whole_cells and layout.is_whole else Layout(layout.grid, layout.grid)
 

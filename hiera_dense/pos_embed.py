@@ -9,15 +9,14 @@ Tables keep the size they were learned at; what they become on another grid is c
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hiera_dense.windows import Layout, Size, ceil_div, crop, partition, unpartition
-
-_MODES = {1: "linear", 2: "bicubic", 3: "trilinear"}
+from hiera_dense.windows import Layout, Size, ceil_div, crop, equal, known, partition, unpartition
 
 
 def resize(
@@ -42,17 +41,27 @@ def resize(
     Returns:
         Shape (1, *grid, C); the table itself where the size is the grid's already.
     """
-    if tuple(table.shape[1:-1]) == grid:
+    size = tuple(table.shape[1:-1])
+    if equal(size, grid):
         return table
     if method == "tile":
         return tile(table, grid)
     if method == "interpolate":
         return interpolate(table, grid, antialias)
-    return window_aware(table, grid, unit, antialias)
+    resized = window_aware(table, grid, unit, antialias)
+    if any(known(new != old) for new, old in zip(grid, size, strict=True)):
+        return resized
+    # A graph for any size is traced, also for the table's own, where interpolating changes nothing.
+    lengths = [torch.ones(new, device=table.device).sum() for new in grid]
+    own = torch.stack([there == old for there, old in zip(lengths, size, strict=True)]).all()
+    return torch.where(own, interpolate(table, grid, antialias), resized)
 
 
 def interpolate(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
     """Interpolate a table: linear over one axis, bicubic over two, trilinear over three.
+
+    What `torch.nn.functional.interpolate` gives, axis by axis as products with its weights: several
+    times faster, in the backward pass above all.
 
     Args:
         table: Shape (1, *size, C).
@@ -63,14 +72,27 @@ def interpolate(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
     Returns:
         Shape (1, *grid, C); the table itself where the size is the grid's already.
     """
-    if tuple(table.shape[1:-1]) == grid:
+    size = tuple(table.shape[1:-1])
+    if equal(size, grid):
         return table
-    two = len(grid) == 2
-    channels_first = table.movedim(-1, 1)
-    resized = F.interpolate(
-        channels_first, size=grid, mode=_MODES[len(grid)], antialias=antialias and two
-    )
-    return resized.movedim(1, -1)
+    kind = table.device.type
+    autocast = torch.is_autocast_enabled(kind)  # which would round the products
+    with torch.autocast(kind, enabled=False) if autocast else nullcontext():
+        resized = table.to(torch.promote_types(table.dtype, torch.float32))
+        for axis, (old, new) in enumerate(zip(size, grid, strict=True), 1):
+            if not known(old == new):
+                weights = _weights(resized.new_ones(old).diag(), new, len(grid) == 2, antialias)
+                resized = (resized.movedim(axis, -1) @ weights).movedim(-1, axis)
+        return resized.to(table.dtype)
+
+
+def _weights(identity: Tensor, length: int, cubic: bool, antialias: bool) -> Tensor:
+    """How much of each entry is in each entry of the new length, shape (old length, length)."""
+    old = len(identity)
+    if not cubic:
+        return F.interpolate(identity[None], size=length, mode="linear")[0]
+    images = identity[None, None]
+    return F.interpolate(images, size=(old, length), mode="bicubic", antialias=antialias)[0, 0]
 
 
 def tile(table: Tensor, grid: Size) -> Tensor:

@@ -31,7 +31,7 @@ def known(condition: bool) -> bool:
 
 def ceil_div(size: Size, by: Size) -> Size:
     """Divide axis by axis, rounding up."""
-    return tuple(-(-a // b) for a, b in zip(size, by, strict=True))
+    return tuple((a + b - 1) // b for a, b in zip(size, by, strict=True))
 
 
 class Layout(NamedTuple):
@@ -60,6 +60,10 @@ class Layout(NamedTuple):
         """Whether no row is known to hold a token that is not in the grid."""
         return equal(self.padded_grid, self.grid)
 
+    def is_same(self, other: "Layout") -> bool:
+        """Whether tokens are known to lie as in another layout."""
+        return equal(self.grid, other.grid) and equal(self.window, other.window)
+
     def pooled(self, stride: Size) -> "Layout":
         """The layout after `max_pool` with this stride."""
         return Layout(ceil_div(self.grid, stride), ceil_div(self.window, stride))
@@ -86,8 +90,12 @@ def _pad_end(x: Tensor, size: Size, value: float = 0.0) -> Tensor:
 
 def crop(x: Tensor, size: Size, first: int) -> Tensor:
     """Keep the start of each spatial axis; `first` is the first of these axes."""
+    whole = equal(tuple(x.shape[first : first + len(size)]), size)
     for axis, length in enumerate(size, first):
         x = x.narrow(axis, 0, length)
+    if torch.compiler.is_compiling() and not whole:
+        # Or a graph for any size would be bound to sizes that leave gaps, or to those that do not.
+        return x.clone(memory_format=torch.contiguous_format)
     return x
 
 
@@ -104,10 +112,10 @@ def partition(x: Tensor, window: Size) -> Tensor:
     layout = Layout(tuple(x.shape[1:-1]), window)
     dims = len(window)
     x = _pad_end(x, layout.padded_grid)
-    x = x.reshape(len(x), *_interleaved(layout.windows, window), x.shape[-1])
+    x = x.reshape(x.shape[0], *_interleaved(layout.windows, window), x.shape[-1])
     outer, inner = range(1, 2 * dims, 2), range(2, 2 * dims + 1, 2)
     x = x.permute(0, *outer, *inner, 2 * dims + 1)  # (B, *windows, *window, C)
-    rows = len(x) * math.prod(layout.windows)
+    rows = x.shape[0] * math.prod(layout.windows)
     return x.reshape(rows, math.prod(window), x.shape[-1])  # (B*nW, N, C)
 
 
@@ -126,7 +134,7 @@ def unpartition(x: Tensor, layout: Layout) -> Tensor:
     x = x.reshape(-1, *windows, *window, x.shape[-1])
     order = _interleaved(tuple(range(1, 1 + dims)), tuple(range(1 + dims, 1 + 2 * dims)))
     x = x.permute(0, *order, 2 * dims + 1)  # (B, nH, h, nW, w, C) for an image
-    x = x.reshape(len(x), *layout.padded_grid, x.shape[-1])
+    x = x.reshape(x.shape[0], *layout.padded_grid, x.shape[-1])
     return crop(x, layout.grid, first=1)  # (B, *grid, C)
 
 
@@ -163,12 +171,12 @@ def padding_mask(layout: Layout, batch: int, device: torch.device) -> Tensor | N
 def _pool(how: str, x: Tensor, window: Size, stride: Size, fill: float) -> Tensor:
     """Reduce each cell, axis by axis, which a CPU does faster than all axes at once."""
     pooled = ceil_div(window, stride)
-    cells = x.reshape(len(x), *window, x.shape[-1])
+    cells = x.reshape(x.shape[0], *window, x.shape[-1])
     cells = _pad_end(cells, tuple(n * s for n, s in zip(pooled, stride, strict=True)), fill)
-    cells = cells.reshape(len(x), *_interleaved(pooled, stride), x.shape[-1])
+    cells = cells.reshape(x.shape[0], *_interleaved(pooled, stride), x.shape[-1])
     for axis in range(2, 2 + len(window)):  # (R, a', sa, b', sb, C), then (R, a', b', sb, C), ...
         cells = getattr(cells, how)(axis)
-    return cells.reshape(len(x), -1, x.shape[-1])  # (R, N', C)
+    return cells.reshape(x.shape[0], -1, x.shape[-1])  # (R, N', C)
 
 
 def max_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = None) -> Tensor:
