@@ -5,7 +5,8 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 Size = tuple[int, ...]
-WindowSpec = Sequence[int | Sequence[int]] | str
+Spec = Sequence[int | Sequence[int]]
+WindowSpec = Spec | str
 AUTO = "auto"
 
 _TABLE_SIZES: Mapping[str, Size] = {
@@ -146,7 +147,7 @@ class Arch:
         self._check_table()
 
     def _check_windows(self) -> None:
-        if self.window_spec == AUTO:
+        if isinstance(self.window_spec, str):
             return
         windows = self.block_windows(self.window_spec)
         for i in self.q_pool_blocks:
@@ -196,7 +197,7 @@ class Arch:
         """Indices of the blocks that pool: the first `q_pool` of those that widen."""
         return self.widening_blocks[: self.q_pool]
 
-    def block_windows(self, window_spec: WindowSpec) -> tuple[Size | None, ...]:
+    def block_windows(self, window_spec: Spec) -> tuple[Size | None, ...]:
         """Tokens per window and axis of every block, before it pools; None for global attention.
 
         The first block of a stage still has the window of the stage before.

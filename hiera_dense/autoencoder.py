@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hiera_dense import pos_embed as positions
-from hiera_dense.arch import AUTO, Arch
+from hiera_dense.arch import Arch
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import CONVS, HieraBlock, LayerNorm
 from hiera_dense.variants import resolve
@@ -298,7 +298,8 @@ def _sparse(arch: Arch) -> Arch:
         ceil_div(arch.mask_unit, _power(arch.q_stride, min(stage, pools)))
         for stage in range(len(arch.stages))
     ]
-    published = Arch.window_spec if arch.window_spec == AUTO else arch.window_spec
-    follows = [arch.window_of(entry) == unit for entry, unit in zip(published, units, strict=True)]
-    spec = [entry if follow else 0 for entry, follow in zip(published, follows, strict=True)]
+    if isinstance(arch.window_spec, str):  # follows the image; the early stages' is the mask unit
+        return replace(arch, window_spec=Arch.window_spec, q_pool=pools)
+    follows = [arch.window_of(e) == unit for e, unit in zip(arch.window_spec, units, strict=True)]
+    spec = [e if follow else 0 for e, follow in zip(arch.window_spec, follows, strict=True)]
     return replace(arch, window_spec=tuple(spec), q_pool=pools)

@@ -21,8 +21,8 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
     Args:
         arch: A name in `variants.ARCHS`, or the fields of an `arch.Arch`.
         in_channels: Channels of the image.
-        window_spec: Tokens per window side, one entry per stage, 0 = global; or 'auto': windows that
-            follow the image. None: the arch's own.
+        window_spec: Tokens per window side, one entry per stage, 0 = global; or 'auto': windows
+            that follow the image. None: the arch's own.
         global_att_blocks: Indices of blocks with global attention besides. None: the arch's own;
             with 'auto', if it has none, the last block of the last stage but one.
         pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.

@@ -2,14 +2,14 @@
 
 On a CPU oneDNN multiplies, with bias and activation in one pass. A forward pass without gradients
 there goes through windows a few at a time, so that what a block computes stays in the cache and in
-memory that the process already has, and attends by plain matrix products where these are faster than
-the fused kernel. A pass with gradients, on any device, keeps nothing for the backward pass that costs
-next to nothing to compute again. Graphs that are traced or compiled see plain PyTorch. Measured in
-docs/performance.md.
+memory that the process already has, and attends by plain matrix products where these are faster
+than the fused kernel. A pass with gradients, on any device, keeps nothing for the backward pass
+that costs next to nothing to compute again. Graphs that are traced or compiled see plain PyTorch.
+Measured in docs/performance.md.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import lru_cache, partial
 from typing import Any, cast
@@ -33,7 +33,7 @@ def is_lean(x: Tensor) -> bool:
         x.device.type == "cpu"
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
 
 
@@ -98,8 +98,10 @@ def _by_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 @lru_cache
 def _multiplies_bf16() -> bool:
     """Whether this CPU has products of bfloat16, and not those that the fused kernel uses."""
-    tell = getattr(torch.cpu, "get_capabilities", dict)  # of torch 2.11 and newer
-    return bool(tell().get("avx512_bf16")) and not tell().get("amx_tile")
+    if not hasattr(torch.cpu, "get_capabilities"):  # of older versions of torch
+        return False
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16")) and not able.get("amx_tile")
 
 
 def linear(x: Tensor, layer: nn.Linear, activation: nn.Module | None = None) -> Tensor:
@@ -115,7 +117,7 @@ def linear(x: Tensor, layer: nn.Linear, activation: nn.Module | None = None) -> 
     """
     if _is_plain(x, layer):
         if torch.is_grad_enabled():
-            y = cast(Tensor, _Linear.apply(None, x, layer.weight, layer.bias))
+            y = _apply(None, x, layer.weight, layer.bias)
         elif type(activation) is nn.GELU and activation.approximate == "none":
             return _product(x, layer.weight, layer.bias, "gelu")
         else:
@@ -141,7 +143,7 @@ def linear_after(
         Shape (..., C_out). Can be differentiated once.
     """
     if torch.is_grad_enabled() and _is_plain(x, layer):
-        return cast(Tensor, _Linear.apply(before, x, layer.weight, layer.bias, *params))
+        return _apply(before, x, layer.weight, layer.bias, *params)
     return linear(before(x, *params), layer)
 
 
@@ -151,7 +153,7 @@ def _is_plain(x: Tensor, layer: nn.Linear) -> bool:
         type(layer) is nn.Linear
         and not (layer._forward_hooks or layer._forward_pre_hooks)
         and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[no-untyped-call]
+        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
 
 
@@ -178,7 +180,7 @@ class _Linear(torch.autograd.Function):
             ctx.autocast = nullcontext
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]
+    @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, *params = ctx.saved_tensors
         _, for_x, for_weight, for_bias, *for_params = ctx.needs_input_grad
@@ -197,16 +199,19 @@ class _Linear(torch.autograd.Function):
             of_weight = (rows.t() @ y.detach().flatten(0, -2).to(grad.dtype)).to(weight.dtype)
         if for_bias:
             of_bias = rows.sum(0).to(weight.dtype)
-        of_leaves = iter(())
+        of_leaves: Iterator[Tensor] = iter(())
         if any(wanted):
             of_y = _product(rows, weight.to(grad.dtype).t(), None).view(y.shape).to(y.dtype)
             if ctx.before is None:
-                of_leaves = iter((of_y,))
+                of_leaves = iter([of_y])
             else:
                 needed = [leaf for leaf in leaves if leaf.requires_grad]
                 of_leaves = iter(torch.autograd.grad(y, needed, of_y))
         of_x, *of_params = (next(of_leaves) if want else None for want in wanted)
         return None, of_x, of_weight, of_bias, *of_params
+
+
+_apply = cast("Callable[..., Tensor]", _Linear.apply)
 
 
 def _product(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
@@ -234,7 +239,7 @@ def _has_onednn() -> bool:
 
 if _has_onednn():
 
-    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)  # type: ignore[untyped-decorator]
+    @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
     def _flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
         """For PyTorch's counter, which does not know this product."""
         return 2 * math.prod(x) * weight[0]

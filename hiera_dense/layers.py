@@ -189,7 +189,7 @@ class HieraBlock(nn.Module):
         return x + self._drop(self.ls1(attended), batch)
 
     def _transform(self, x: Tensor, batch: int) -> Tensor:
-        fc1, act, fc2 = self.mlp.fc1, self.mlp.act, self.mlp.fc2
+        fc1, act, fc2 = cast(nn.Linear, self.mlp.fc1), self.mlp.act, cast(nn.Linear, self.mlp.fc2)
         if self._recomputes():
             y = fc2(act(fc1(self.norm2(x))))
         elif torch.is_grad_enabled():

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from hiera_dense.arch import AUTO, Arch, Size
+from hiera_dense.arch import Arch, Size
 from hiera_dense.windows import Layout, ceil_div, known
 
 _SEEN = 224  # pixels per axis of the images of pretraining
@@ -41,15 +41,14 @@ def plan(arch: Arch, start: Layout) -> list[Step]:
         arch: The architecture.
         start: How tokens lie before the first block.
     """
-    spec = windows_for(arch, start.grid) if arch.window_spec == AUTO else arch.window_spec
+    spec = arch.window_spec
+    if isinstance(spec, str):
+        spec = windows_for(arch, start.grid)
     steps = []
     layout = start
     for i, window in enumerate(arch.block_windows(spec)):
         stride = arch.q_stride if i in arch.q_pool_blocks else None
-        if window is None:
-            layout = _unpadded(layout, stride)
-        else:
-            layout = Layout(layout.grid, window)
+        layout = Layout(layout.grid, window) if window else _unpadded(layout, stride)
         after = layout if stride is None else layout.pooled(stride)
         steps.append(Step(i, layout, after, window is None))
         layout = after
@@ -117,8 +116,7 @@ def _cheapest(grid: Size, stride: Size, least: int, dim: int) -> Size:
     """The window with the fewest FLOPs: see `windows_for`."""
     most = _SLIMMEST * math.isqrt(least)
     sides = [
-        range(by, min(length + by, most + 1), by)
-        for length, by in zip(grid, stride, strict=True)
+        range(by, min(length + by, most + 1), by) for length, by in zip(grid, stride, strict=True)
     ]
     windows = [w for w in itertools.product(*sides) if max(w) <= _SLIMMEST * min(w)]
     least = min(least, max(map(math.prod, windows)))  # of an image that has so many

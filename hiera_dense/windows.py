@@ -205,9 +205,7 @@ def mean_pool(x: Tensor, window: Size, stride: Size, padding: Tensor | None = No
     Arguments and result are those of `max_pool`.
     """
     real = torch.ones_like(x[..., :1])  # (R, N, 1)
-    sums, counts = (
-        _pool("sum", zero_padding(t, padding), window, stride, 0.0) for t in (x, real)
-    )
+    sums, counts = (_pool("sum", zero_padding(t, padding), window, stride, 0.0) for t in (x, real))
     return sums / counts.clamp(min=1)
 
 

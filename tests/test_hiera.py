@@ -1,5 +1,8 @@
 """The trunk: any size against the plain reference, locality, masks, drop path, errors."""
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import pytest
 import torch
 from conftest import randomize, relative_error, shallow
@@ -8,8 +11,9 @@ from reference import stage_maps
 from hiera_dense.arch import Arch
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import HieraBlock
+from hiera_dense.plan import windows_for
 from hiera_dense.variants import ARCHS
-from hiera_dense.windows import Layout, padding_mask, partition
+from hiera_dense.windows import Layout, ceil_div, padding_mask, partition
 
 WINDOWED = dict(embed_dim=8, num_heads=1, stages=(1, 2, 2, 1), window_spec=(8, 4, 2, 1))
 SIZES = [(1, 1), (20, 36), (97, 65), (60, 132), (64, 32)]
@@ -23,7 +27,10 @@ SPECS = {
 
 
 def tiny(
-    window_spec: tuple, global_att_blocks: tuple = (), extras: dict | None = None, **kwargs: object
+    window_spec: tuple | str,
+    global_att_blocks: tuple | None = None,
+    extras: dict | None = None,
+    **kwargs: object,
 ) -> Hiera:
     trunk = Hiera(
         dict(embed_dim=8, num_heads=1, stages=(1, 2, 2, 2)) | (extras or {}),
@@ -132,12 +139,12 @@ def test_with_every_unit_kept_a_mask_changes_nothing() -> None:
 
 
 def test_drop_path_drops_whole_images() -> None:
-    block = HieraBlock(8, 8, 1, (4, 4), drop_path=0.5).train()
+    block = HieraBlock(8, 8, 1, drop_path=0.5).train()
     torch.nn.init.zeros_(block.mlp.fc2.weight)
     torch.nn.init.zeros_(block.mlp.fc2.bias)
     layout = Layout((12, 9), (4, 4))
     x = partition(torch.randn(16, *layout.grid, 8), layout.window)
-    y = block(x, 16, layout.window, padding_mask(layout, x.device))
+    y = block(x, 16, layout.window, padding_mask(layout, 16, x.device))
     kept = (x != y).reshape(16, -1).float().mean(1)
     assert set(kept.tolist()) == {0.0, 1.0}
 
@@ -148,22 +155,38 @@ def test_drop_path_grows_linearly() -> None:
     assert rates == pytest.approx([0.02 * i for i in range(12)])
 
 
-def test_checkpointing_recomputes_blocks_and_changes_no_gradient() -> None:
-    plain = Hiera(shallow("sam2_tiny"), drop_path_rate=0.3)
-    saving = Hiera(shallow("sam2_tiny"), drop_path_rate=0.3, with_cp=True)
+@pytest.mark.parametrize(("with_cp", "recomputed"), [(True, range(8)), ((0, 2), (0, 3, 4, 5))])
+def test_checkpointing_recomputes_blocks_and_changes_no_gradient(
+    with_cp: bool | tuple[int, ...], recomputed: Sequence[int]
+) -> None:
+    plain = Hiera(shallow("sam2_tiny"), drop_path_rate=0.3).double()
+    saving = Hiera(shallow("sam2_tiny"), drop_path_rate=0.3, with_cp=with_cp).double()
     saving.load_state_dict(plain.state_dict())
-    images = torch.randn(2, 3, 72, 96)
+    images = torch.randn(2, 3, 72, 96, dtype=torch.float64)
     runs = []
     for trunk in (plain, saving):
-        for block in trunk.blocks:
-            block.register_forward_pre_hook(lambda *_: runs.append(None))
+        for i, block in enumerate(trunk.blocks):
+            block.attn.register_forward_pre_hook(lambda *_, i=i: runs.append(i))
         torch.manual_seed(1)
         trunk(images).square().mean().backward()
         if trunk is plain:
-            assert len(runs) == 8
-    assert len(runs) == 8 + 2 * 8
+            assert runs == list(range(8))
+    assert sorted(runs) == sorted([*range(8), *range(8), *recomputed])
     for a, b in zip(plain.parameters(), saving.parameters(), strict=True):
-        assert torch.equal(a.grad, b.grad)
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-9, atol=1e-12)
+
+
+@torch.no_grad()
+def test_windows_that_follow_the_image_equal_the_plain_reference() -> None:
+    trunk = tiny("auto")
+    assert trunk.arch.global_att_blocks == (4,)
+    for size in SIZES:
+        images = torch.randn(1, 3, *size, dtype=torch.float64)
+        grid = ceil_div(size, (4, 4))
+        chosen = replace(trunk.arch, window_spec=windows_for(trunk.arch, grid))
+        expected = stage_maps(chosen, trunk.state_dict(), images)
+        pairs = zip(trunk(images, return_intermediates=True)[1], expected, strict=True)
+        assert max(relative_error(a, b) for a, b in pairs) < 1e-9
 
 
 def test_lists_are_as_good_as_tuples() -> None:
@@ -180,6 +203,15 @@ def test_lists_are_as_good_as_tuples() -> None:
         (dict(arch="giant"), "unknown arch 'giant'; known: tiny, small, base"),
         (dict(arch=dict(depth=3)), "unknown arch field depth; known: embed_dim"),
         (dict(arch="tiny", window_spec=(8, 4, 0)), "has 3 entries; expected one for each of the 4"),
+        (
+            dict(arch="tiny", window_spec="large"),
+            "window_spec 'large' of an arch of 2 axes; expected",
+        ),
+        (dict(arch="base_16x224", window_spec="auto"), "'auto' of an arch of 3 axes; expected"),
+        (
+            dict(arch="tiny", with_cp=(0, 4)),
+            r"with_cp \(0, 4\); expected True, False, or some of 4",
+        ),
         (dict(arch="tiny", window_spec=(8, 5, 0, 0)), r"window \(5, 5\) of block 3.* multiples of"),
         (dict(arch="tiny", window_spec=(8, -4, 0, 0)), "window_spec entry -4; expected 0"),
         (dict(arch="tiny", window_spec=(8, (4, 0), 0, 0)), "window_spec entry"),

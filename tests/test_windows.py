@@ -61,7 +61,7 @@ def test_padding_mask_marks_what_is_not_in_the_grid(
 ) -> None:
     grid, window = case
     rows = partition(tokens(grid, batch=1), window)
-    mask = padding_mask(Layout(grid, window), rows.device)
+    mask = padding_mask(Layout(grid, window), 1, rows.device)
     if mask is None:
         assert all(g % w == 0 for g, w in zip(grid, window, strict=True))
     else:
@@ -81,7 +81,7 @@ def test_pooling_in_windows_equals_pooling_of_the_map(grid: tuple[int, int], sid
     layout = Layout(grid, (side, side))
     missing = partition(torch.ones_like(x), layout.window) == 0
     rows = partition(x, layout.window).masked_fill(missing, 100.0)  # what pooling must not see
-    pooled = max_pool(rows, layout.window, (2, 2), padding_mask(layout, x.device))
+    pooled = max_pool(rows, layout.window, (2, 2), padding_mask(layout, 2, x.device))
     expected = F.max_pool2d(x.permute(0, 3, 1, 2), 2, ceil_mode=True).permute(0, 2, 3, 1)
     assert torch.equal(unpartition(pooled, layout.pooled((2, 2))), expected)
     assert pooled.isfinite().all()

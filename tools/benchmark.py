@@ -2,7 +2,7 @@
 
 Each contestant runs in its own process, with the same images; they take turns, after a first run
 that does not count. Memory is the peak above that of the model and its input. FLOPs are counted,
-attention included, and set against the rate of the machine in matrix products, measured in turn too.
+attention included, and set against the rate of the machine in matrix products, measured in turn.
 """
 
 import argparse
@@ -69,7 +69,7 @@ def jobs(name: str, size: Size, options: Mapping[str, Any]) -> Jobs:
         model.zero_grad(set_to_none=True)
         with torch.autocast(device, half, enabled=amp):
             loss = sum(features.float().mean() for features in step(images))
-        loss.backward()  # type: ignore[union-attr]
+        loss.backward()
 
     def flops() -> float:
         """The last job: it takes the weights away."""
@@ -83,7 +83,9 @@ def jobs(name: str, size: Size, options: Mapping[str, Any]) -> Jobs:
     return {"run": run, "flops": flops}
 
 
-def compare(names: Sequence[str], size: Size, options: dict[str, Any]) -> tuple[list[Result], float]:
+def compare(
+    names: Sequence[str], size: Size, options: dict[str, Any]
+) -> tuple[list[Result], float]:
     """All contestants at one size, and the rate of the machine in operations per second."""
     machine, *workers = (
         Worker(jobs, name, size, options, threads=options["threads"]) for name in (MACHINE, *names)
@@ -135,7 +137,7 @@ def table(results: Sequence[Result], rate: float, batch: int) -> str:
 
 
 def growth(results: Sequence[Result]) -> str:
-    """With which power of the pixels time and memory grow, from the smallest size to the largest."""
+    """The power of the pixels with which time and memory grow, from smallest to largest size."""
     lines = []
     for name in dict.fromkeys(result.name for result in results):
         able = [result for result in results if result.name == name and result.seconds]
@@ -169,7 +171,9 @@ def plot(results: Sequence[Result], file: str) -> None:
             values = [min(r.seconds) if what == "seconds" else r.memory for r in able]
             panel.plot([math.prod(r.size) for r in able], values, marker="o", label=name)
         panel.set(xscale="log", yscale="log", xlabel="image size in pixels", ylabel=what)
-        panel.set_xticks([math.prod(s) for s in sizes], [f"{w} x {h}" for h, w in sizes], rotation=45)
+        panel.set_xticks(
+            [math.prod(s) for s in sizes], [f"{w} x {h}" for h, w in sizes], rotation=45
+        )
         panel.minorticks_off()
         panel.grid(alpha=0.3)
     panels[0].legend(fontsize="small")
@@ -213,7 +217,9 @@ def main() -> None:
         default="float32",
         help="of weights and images; amp: autocast of float32 weights",
     )
-    parser.add_argument("--half", choices=("bfloat16", "float16"), default="bfloat16", help="of amp")
+    parser.add_argument(
+        "--half", choices=("bfloat16", "float16"), default="bfloat16", help="of amp"
+    )
     parser.add_argument("--compile", action="store_true", help="with torch.compile")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

@@ -16,7 +16,7 @@ ours:ARCH[:WINDOWS[:GLOBAL[:cp]]]  ours; e.g. ours:base:auto:20 or ours:base:8,4
 fair:ARCH          Hiera of hiera-transformer (tiny, small, base, ...)
 transformers:ARCH  Hiera of transformers
 timm:ARCH          Hiera of timm
-hieradet:ARCH      HieraDet of timm: for tiny SAM 2's, for base windows 8, 4, 14, 7 and three global blocks
+hieradet:ARCH      HieraDet of timm, windows 8, 4, 14, 7 and three global blocks
 timm:NAME          any other model of timm that gives features
 mmdet:NAME         a backbone of MMDetection: swin_t, swin_s, pvt_v2_b2, resnet50
 config:FILE        a whole detector or segmenter, from a config of a host"""
@@ -24,9 +24,7 @@ config:FILE        a whole detector or segmenter, from a config of a host"""
 _HOSTS: Mapping[str, dict[str, Any]] = {
     "swin_t": dict(type="SwinTransformer", depths=[2, 2, 6, 2], num_heads=[3, 6, 12, 24]),
     "swin_s": dict(type="SwinTransformer", depths=[2, 2, 18, 2], num_heads=[3, 6, 12, 24]),
-    "pvt_v2_b2": dict(
-        type="PyramidVisionTransformerV2", embed_dims=64, num_layers=[3, 4, 6, 3]
-    ),
+    "pvt_v2_b2": dict(type="PyramidVisionTransformerV2", embed_dims=64, num_layers=[3, 4, 6, 3]),
     "resnet50": dict(type="ResNet", depth=50),
 }
 _WIDTHS: Mapping[str, dict[str, Any]] = {
@@ -90,9 +88,9 @@ def _timm(name: str, size: Size) -> tuple[nn.Module, Forward]:
     import timm
 
     if name in ARCHS:
-        model = timm.create_model(f"hiera_{name}_224", img_size=size)
-        return model, lambda x: model.forward_intermediates(x, intermediates_only=True)
-    sized = dict(img_size=size) if "swin" in name else {}
+        hiera: Any = timm.create_model(f"hiera_{name}_224", img_size=size)
+        return hiera, lambda x: hiera.forward_intermediates(x, intermediates_only=True)
+    sized: dict[str, Any] = dict(img_size=size) if "swin" in name else {}
     model = timm.create_model(name, features_only=True, **sized)
     return model, model
 
@@ -134,7 +132,8 @@ def _config(path: str, size: Size) -> tuple[nn.Module, Forward]:
         cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
     sample = _SAMPLES[cfg.default_scope]()
-    meta = dict(img_shape=size, ori_shape=size, pad_shape=size, scale_factor=(1.0, 1.0), img_path="")
+    shapes = dict(img_shape=size, ori_shape=size, pad_shape=size)
+    meta = shapes | dict(scale_factor=(1.0, 1.0), img_path="")
 
     def forward(x: Tensor) -> Any:
         samples = [sample(metainfo=meta) for _ in x]

@@ -129,11 +129,11 @@ def _peak(job: Job) -> float:
     if torch.cuda.is_available():
         _wait()
         torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
+        before = float(torch.cuda.memory_allocated())
         job()
         _wait()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    ctypes.CDLL(None).malloc_trim(0)  # or memory that the allocator keeps would count as used before
+    ctypes.CDLL(None).malloc_trim(0)  # what the allocator keeps is not in use
     before = _status("VmRSS")
     Path("/proc/self/clear_refs").write_text("5")  # forget the peak
     job()

@@ -5,21 +5,17 @@ alone with all mask units and with the visible ones. Weights are random, masks e
 """
 
 import argparse
-import multiprocessing
-import resource
 import statistics
-import time
-from collections.abc import Callable
-from multiprocessing.connection import Connection
+from functools import partial
 from typing import Any
 
 import hiera
 import torch
+from measure import Job, Worker, alternate
 
 from hiera_dense.autoencoder import MaskedAutoencoder
 
 OURS, THEIRS = "hiera_dense", "hiera-transformer"
-Job = Callable[[], None]
 STEP, WHOLE, VISIBLE = "training step", "encoder, nothing masked", "encoder, masked"
 JOBS = (STEP, WHOLE, VISIBLE)
 
@@ -49,31 +45,13 @@ def work(name: str, model: Any, images: torch.Tensor, mask: torch.Tensor) -> dic
     return {STEP: step, WHOLE: lambda: encode(everything), VISIBLE: lambda: encode(mask)}
 
 
-def resident() -> float:
-    """Memory of this process now, in MB."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * resource.getpagesize() / 2**20
-
-
-def serve(name: str, args: argparse.Namespace, orders: Connection) -> None:
-    """Do what is asked for, answering with seconds, or for `memory` with MB."""
-    torch.set_num_threads(args.threads)
-    torch.manual_seed(0)
+def jobs(name: str, args: argparse.Namespace) -> dict[str, Job]:
+    """What a process does for a contestant."""
     model = build(name, args.arch)
     images = torch.randn(args.batch, 3, args.side, args.side)
     units = (args.side // 32) ** 2
     mask = torch.rand(args.batch, units).argsort(1) < int(units * (1 - args.ratio))
-    jobs = work(name, model, images, mask)
-    while (order := orders.recv()) is not None:
-        if order == "memory":
-            before = resident()
-            jobs[STEP]()
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-            orders.send(peak - before)
-            continue
-        start = time.perf_counter()
-        jobs[order]()
-        orders.send(time.perf_counter() - start)
+    return work(name, model, images, mask)
 
 
 def main() -> None:
@@ -85,27 +63,14 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
-    context = multiprocessing.get_context("spawn")
-    ends = {}
-    for name in (OURS, THEIRS):
-        ends[name], other = context.Pipe()
-        context.Process(target=serve, args=(name, args, other), daemon=True).start()
-
-    def ask(name: str, order: str) -> float:
-        ends[name].send(order)
-        answer: float = ends[name].recv()
-        return answer
-
-    memory = {name: ask(name, "memory") for name in ends}  # of the first step, which warms up too
-    times: dict[tuple[str, str], list[float]] = {(job, name): [] for job in JOBS for name in ends}
+    workers = {name: Worker(jobs, name, args, threads=args.threads) for name in (OURS, THEIRS)}
+    memory = {name: worker.memory(STEP) for name, worker in workers.items()}
+    times: dict[tuple[str, str], list[float]] = {}
     for job in JOBS:
-        for run in range(args.runs + 1):
-            for name in ends:
-                seconds = ask(name, job)
-                if run:
-                    times[job, name].append(seconds)
-    for end in ends.values():
-        end.send(None)
+        asked = {name: partial(worker.seconds, job) for name, worker in workers.items()}
+        times |= {(job, name): seconds for name, seconds in alternate(asked, args.runs).items()}
+    for worker in workers.values():
+        worker.stop()
     print(
         f"Hiera {args.arch}, {args.side} px, batch {args.batch}, ratio {args.ratio}, "
         f"{args.threads} threads, torch {torch.__version__}; minimum (median) of {args.runs} runs\n"
