@@ -10,7 +10,7 @@ Measured in docs/performance.md.
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import lru_cache, partial
 from typing import Any, cast
 
@@ -35,6 +35,16 @@ def is_lean(x: Tensor) -> bool:
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
+
+
+def exactly(x: Tensor) -> AbstractContextManager[object]:
+    """A context in which x is computed on in its own dtype, without autocast."""
+    return torch.autocast(x.device.type, enabled=False) if _autocasts(x) else nullcontext()
+
+
+def _autocasts(x: Tensor) -> bool:
+    kind = x.device.type
+    return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
 def slices(x: Tensor) -> list[slice]:
@@ -174,10 +184,10 @@ class _Linear(torch.autograd.Function):
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.before, x, weight, _, *params = inputs
         ctx.save_for_backward(x, weight, *params)
-        kind = x.device.type
-        ctx.autocast = partial(torch.autocast, kind, torch.get_autocast_dtype(kind))
-        if not torch.is_autocast_enabled(kind):
-            ctx.autocast = nullcontext
+        ctx.autocast = nullcontext
+        if _autocasts(x):
+            kind = x.device.type
+            ctx.autocast = partial(torch.autocast, kind, torch.get_autocast_dtype(kind))
 
     @staticmethod
     @once_differentiable
@@ -220,7 +230,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "
         x.device.type == "cpu"
         and x.dtype == weight.dtype
         and x.dtype in (torch.float32, torch.bfloat16)
-        and not torch.is_autocast_enabled("cpu")
+        and not _autocasts(x)
         and torch.backends.mkldnn.enabled
         and _has_onednn()
     )

@@ -9,13 +9,13 @@ Tables keep the size they were learned at; what they become on another grid is c
 """
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from hiera_dense.compute import exactly
 from hiera_dense.windows import Layout, Size, ceil_div, crop, equal, known, partition, unpartition
 
 
@@ -75,9 +75,7 @@ def interpolate(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
     size = tuple(table.shape[1:-1])
     if equal(size, grid):
         return table
-    kind = table.device.type
-    autocast = torch.is_autocast_enabled(kind)  # which would round the products
-    with torch.autocast(kind, enabled=False) if autocast else nullcontext():
+    with exactly(table):
         resized = table.to(torch.promote_types(table.dtype, torch.float32))
         for axis, (old, new) in enumerate(zip(size, grid, strict=True), 1):
             if not known(old == new):

@@ -161,6 +161,24 @@ def test_pytorch_counts_the_products_of_onednn() -> None:
     assert counter.get_total_flops() == 2 * 6 * 8 * 4
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_shapes_without_values(training: bool) -> None:
+    with torch.device("meta"), torch.set_grad_enabled(training):
+        model = Hiera(shallow("tiny"), window_spec="auto")
+        last = model(torch.empty(1, 3, 320, 416))
+    assert (last.shape, last.is_meta) == ((1, 10, 13, 768), True)
+    if training:
+        last.sum().backward()
+
+
+@torch.no_grad()
+def test_positions_are_exact_under_autocast() -> None:
+    model, grid = trunk(), (40, 13)
+    expected = model._resize_tables(grid)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model._resize_tables(grid), expected)
+
+
 class Lora(nn.Linear):
     """A layer that does more than a product."""
 

@@ -25,6 +25,7 @@ from measure import Failure, Jobs, Worker, alternate, matrix_rate
 from torch.utils.flop_counter import FlopCounterMode
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+AMP = "amp"
 MACHINE = "matrix products"
 
 
@@ -52,8 +53,12 @@ def jobs(name: str, size: Size, options: Mapping[str, Any]) -> Jobs:
     """What a process does for a contestant."""
     torch.backends.cuda.matmul.allow_tf32 = False
     device, half = options["device"], options["half"]
-    amp = options["dtype"] == "amp"
-    dtype = torch.float32 if amp else DTYPES[options["dtype"]]
+    name, _, own = name.partition("@")
+    kind = own or options["dtype"]
+    if kind not in (*DTYPES, AMP):
+        raise ValueError(f"dtype {kind!r}; expected one of {', '.join((*DTYPES, AMP))}")
+    amp = kind == AMP
+    dtype = torch.float32 if amp else DTYPES[kind]
     if name == MACHINE:
         return {"run": lambda: None, "rate": lambda: matrix_rate(half if amp else dtype, device)}
     model, forward = contestants.build(name, size)
@@ -213,9 +218,9 @@ def main() -> None:
     parser.add_argument("--mode", choices=("eval", "train"), default="eval")
     parser.add_argument(
         "--dtype",
-        choices=(*DTYPES, "amp"),
+        choices=(*DTYPES, AMP),
         default="float32",
-        help="of weights and images; amp: autocast of float32 weights",
+        help="of weights and images; amp: autocast of float32 weights; NAME@DTYPE for one alone",
     )
     parser.add_argument(
         "--half", choices=("bfloat16", "float16"), default="bfloat16", help="of amp"
