@@ -48,7 +48,9 @@ class Layout(NamedTuple):
     @property
     def windows(self) -> Size:
         """Windows per axis."""
-        return ceil_div(self.grid, self.window)
+        pairs = zip(self.grid, self.window, strict=True)
+        # Of a length that is not known while a graph is traced, nothing shows that n / n is 1.
+        return tuple(1 if known(n == w) else (n + w - 1) // w for n, w in pairs)
 
     @property
     def padded_grid(self) -> Size:
@@ -90,12 +92,14 @@ def _pad_end(x: Tensor, size: Size, value: float = 0.0) -> Tensor:
 
 def crop(x: Tensor, size: Size, first: int) -> Tensor:
     """Keep the start of each spatial axis; `first` is the first of these axes."""
-    whole = equal(tuple(x.shape[first : first + len(size)]), size)
     for axis, length in enumerate(size, first):
-        x = x.narrow(axis, 0, length)
-    if torch.compiler.is_compiling() and not whole:
-        # Or a graph for any size would be bound to sizes that leave gaps, or to those that do not.
-        return x.clone(memory_format=torch.contiguous_format)
+        if known(x.shape[axis] == length):
+            continue
+        if torch.compiler.is_compiling():
+            # A view would bind a graph for any size to sizes that leave gaps in memory, or to others.
+            x = x.index_select(axis, torch.arange(length, device=x.device))
+        else:
+            x = x.narrow(axis, 0, length)
     return x
 
 
