@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import scaled_dot_product_attention as _fused
 from torch.utils.checkpoint import checkpoint
-from torch.utils.flop_counter import register_flop_formula
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
 _TOKENS_AT_ONCE = 3 * 2**20  # bytes of the tokens that go through a block at once
 _SCORES_AT_ONCE = 16 * 2**20  # bytes of attention scores
@@ -29,11 +29,13 @@ _FEW_KEYS = 16  # for which the fused kernel costs more than it saves
 
 def is_lean(x: Tensor) -> bool:
     """Whether x is computed on by a CPU, without gradients, and not for a graph."""
+    return is_eager_on_cpu(x) and not torch.is_grad_enabled()
+
+
+def is_eager_on_cpu(x: Tensor) -> bool:
+    """Whether x is computed on by a CPU, and not for a graph."""
     return (
-        x.device.type == "cpu"
-        and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
     )
 
 
@@ -47,13 +49,14 @@ def _autocasts(x: Tensor) -> bool:
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
-def slices(x: Tensor) -> list[slice]:
+def slices(x: Tensor, recomputes: bool = False) -> list[slice]:
     """The parts of a batch that should be computed on one after the other.
 
     Args:
         x: Shape (R, ...), rows that do not depend on each other.
+        recomputes: Whether what is computed on each part is `recomputed` by itself.
     """
-    if not is_lean(x) or x.nbytes <= _TOKENS_AT_ONCE:
+    if not (is_lean(x) or (recomputes and is_eager_on_cpu(x))) or x.nbytes <= _TOKENS_AT_ONCE:
         return [slice(None)]
     rows = len(x)
     step = math.ceil(rows / math.ceil(x.nbytes / _TOKENS_AT_ONCE))
@@ -161,6 +164,7 @@ def _is_plain(x: Tensor, layer: nn.Linear) -> bool:
     """Whether calling a layer is no more than a product, and no graph is made of it."""
     return (
         type(layer) is nn.Linear
+        and type(layer.weight) is nn.Parameter  # and none that is quantized or distributed
         and not (layer._forward_hooks or layer._forward_pre_hooks)
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
@@ -247,7 +251,7 @@ def _has_onednn() -> bool:
     return vectors and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-if _has_onednn():
+if _has_onednn() and torch.ops.mkldnn._linear_pointwise not in flop_registry:
 
     @register_flop_formula(torch.ops.mkldnn._linear_pointwise)
     def _flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:

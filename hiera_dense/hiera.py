@@ -321,7 +321,8 @@ class Hiera(nn.Module, HubModel):
         if run[0].is_global:  # what follows attention works on each token by itself
             x = self._block(run[0]).attend(x, batch, run[0].layout.window, is_global=True)
             shape, x = x.shape, x.flatten(0, 1)
-        for rows in slices(x):
+        # Drop path needs all of an image at once.
+        for rows in [slice(None)] if self.training else slices(x):
             part = x[rows]
             for step, padding in zip(run, pads, strict=True):
                 block = self._block(step)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
-from hiera_dense.compute import attention, linear, linear_after, recomputed
+from hiera_dense.compute import attention, joined, linear, linear_after, recomputed, slices
 from hiera_dense.windows import Size, max_pool, mean_pool, zero_padding
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
@@ -162,12 +162,25 @@ class HieraBlock(nn.Module):
         is_global: bool = False,
     ) -> Tensor:
         """The first half of `forward`: attention, with pooling and widening."""
-        groups = batch if is_global else x.shape[0]
-        return self._half(self._attend, x, batch, groups, window, padding)
+        if is_global:
+            branch = self._half(self._attend, x, batch, window, padding)
+            shortcut = self._half(self._shortcut, x, window, padding)
+        else:
+            branches, shortcuts = [], []
+            for rows in slices(x, self._recomputes()):
+                part, hidden = x[rows], None if padding is None else padding[rows]
+                branches.append(self._half(self._attend, part, part.shape[0], window, hidden))
+                shortcuts.append(self._half(self._shortcut, part, window, hidden))
+            branch, shortcut = joined(branches), joined(shortcuts) if self.widens else x
+        return shortcut + self._drop(branch, batch)
 
     def transform(self, x: Tensor, batch: int) -> Tensor:
         """The second half of `forward`: the MLP, which works on each token by itself."""
-        return self._half(self._transform, x, batch)
+        if not self._recomputes():
+            return x + self._drop(self._transform(x), batch)
+        tokens = x.flatten(0, -2)
+        parts = [self._half(self._transform, tokens[rows]) for rows in slices(tokens, True)]
+        return x + self._drop(joined(parts).view(x.shape), batch)
 
     def _half(self, work: Callable[..., Tensor], *args: Any) -> Tensor:
         return recomputed(work, *args) if self._recomputes() else work(*args)
@@ -175,20 +188,14 @@ class HieraBlock(nn.Module):
     def _recomputes(self) -> bool:
         return self.with_cp and torch.is_grad_enabled()
 
-    def _attend(
-        self, x: Tensor, batch: int, groups: int, window: Size, padding: Tensor | None
-    ) -> Tensor:
-        if self.widens:
-            # Published weights expect windows to be padded with zeros after the norm, each time.
-            normed = zero_padding(self.norm1(x), padding)
-            qkv = self._linear(normed, self.attn.qkv)
-            x = self._shortcut(x, normed, window, padding)
-        else:
-            qkv = self._after_norm(x, self.norm1, self.attn.qkv, padding)
+    def _attend(self, x: Tensor, groups: int, window: Size, padding: Tensor | None) -> Tensor:
+        """The branch of attention, shape (B*nW, N', C_out)."""
+        qkv = self._after_norm(x, self.norm1, self.attn.qkv, padding)
         attended = self._linear(self.attn(qkv, groups, window, padding), self.attn.proj)
-        return x + self._drop(self.ls1(attended), batch)
+        return cast(Tensor, self.ls1(attended))
 
-    def _transform(self, x: Tensor, batch: int) -> Tensor:
+    def _transform(self, x: Tensor) -> Tensor:
+        """The branch of the MLP, of the shape of x."""
         fc1, act, fc2 = cast(nn.Linear, self.mlp.fc1), self.mlp.act, cast(nn.Linear, self.mlp.fc2)
         if self._recomputes():
             y = fc2(act(fc1(self.norm2(x))))
@@ -196,7 +203,7 @@ class HieraBlock(nn.Module):
             y = linear_after(act, self._after_norm(x, self.norm2, fc1), (), fc2)
         else:
             y = linear(linear(self.norm2(x), fc1, act), fc2)
-        return x + self._drop(self.ls2(y), batch)
+        return cast(Tensor, self.ls2(y))
 
     def _linear(self, x: Tensor, layer: nn.Linear) -> Tensor:
         """In a half that is recomputed PyTorch's own layer, before the last of which that stops."""
@@ -205,6 +212,7 @@ class HieraBlock(nn.Module):
     def _after_norm(
         self, x: Tensor, norm: nn.LayerNorm, layer: nn.Linear, padding: Tensor | None = None
     ) -> Tensor:
+        # Published weights expect windows to be padded with zeros after the norm, in every block.
         if self._recomputes() or type(norm) is not nn.LayerNorm:
             return self._linear(zero_padding(norm(x), padding), layer)
 
@@ -213,10 +221,12 @@ class HieraBlock(nn.Module):
 
         return linear_after(before, x, (norm.weight, norm.bias), layer)
 
-    def _shortcut(self, x: Tensor, normed: Tensor, window: Size, padding: Tensor | None) -> Tensor:
-        """The shortcut of a block that widens, shape (B*nW, N', C_out)."""
+    def _shortcut(self, x: Tensor, window: Size, padding: Tensor | None) -> Tensor:
+        """What the branch of attention is added to, shape (B*nW, N', C_out)."""
+        if not self.widens:
+            return x
         if self.proj is not None:
-            x = self._linear(normed, self.proj)
+            x = self._after_norm(x, self.norm1, self.proj, padding)
             return x if self.q_stride is None else max_pool(x, window, self.q_stride, padding)
         if self.q_stride is None:
             return torch.cat((x, x), dim=-1)

@@ -96,7 +96,7 @@ def crop(x: Tensor, size: Size, first: int) -> Tensor:
         if known(x.shape[axis] == length):
             continue
         if torch.compiler.is_compiling():
-            # A view would bind a graph for any size to sizes that leave gaps in memory, or to others.
+            # A view would bind the graph to sizes that leave gaps in memory, or to others.
             x = x.index_select(axis, torch.arange(length, device=x.device))
         else:
             x = x.narrow(axis, 0, length)

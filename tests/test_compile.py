@@ -45,7 +45,7 @@ def require_equal(compiled: Any, backbone: HieraBackbone, size: tuple[int, int])
 @pytest.mark.parametrize("spec", SPECS)
 def test_two_graphs_are_enough_for_all_sizes(spec: str) -> None:
     backbone = small(**SPECS[spec])
-    counter = CompileCounterWithBackend("eager")
+    counter = CompileCounterWithBackend("aot_eager")
     compiled = torch.compile(backbone, fullgraph=True, backend=counter)
     for graphs, size in enumerate([(256, 320), (320, 384)], 1):
         require_equal(compiled, backbone, size)

@@ -33,6 +33,18 @@ def test_rows_in_parts_give_the_same(at_once: int, monkeypatch: pytest.MonkeyPat
     assert max(relative_error(a, b) for a, b in zip(ours, expected, strict=True)) < 1e-12
 
 
+@torch.no_grad()
+def test_drop_path_without_gradients_drops_whole_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compute, "_TOKENS_AT_ONCE", 20_000)
+    model, images = Hiera(shallow("tiny"), drop_path_rate=0.5).train(), torch.randn(3, 3, 96, 96)
+    torch.manual_seed(1)
+    ours = model(images)
+    with torch.enable_grad():
+        torch.manual_seed(1)
+        expected = model(images)
+    assert relative_error(ours, expected) < 1e-5
+
+
 @ONEDNN
 @torch.no_grad()
 def test_float32_by_onednn_equals_float64(monkeypatch: pytest.MonkeyPatch) -> None:

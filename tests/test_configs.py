@@ -12,7 +12,8 @@ from mmengine.registry import MODELS, init_default_scope
 
 from hiera_dense.folders import VARIABLE
 from hiera_dense.hiera import Hiera
-from hiera_dense.variants import WEIGHTS
+from hiera_dense.plan import windows_for
+from hiera_dense.variants import WEIGHTS, resolve
 
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if "_base_" not in p.parts)
 WHOLE = [p for p in CONFIGS if p.parent.name in ("mae", "classification")]  # of whole images
@@ -119,7 +120,9 @@ def test_windows_at_1024_px_leave_no_padding_and_some_blocks_are_global(cfg: Con
     for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
         assert [t.size for t in pipeline if t.type == "Pad"] == [(1024, 1024)]
     backbone = cfg.model.backbone
-    assert all(256 // 2**stage % side == 0 for stage, side in enumerate(backbone.window_spec))
+    windows = windows_for(resolve(backbone.arch, backbone.window_spec), (256, 256))
+    assert all(256 // 2**stage % side[0] == 0 for stage, side in enumerate(windows))
+    assert windows[2:] == ((16, 16), (8, 8))
     assert backbone.global_att_blocks
 
 

@@ -21,7 +21,7 @@ from typing import Any
 import contestants
 import torch
 from contestants import Size
-from measure import Failure, Jobs, Worker, alternate, matrix_rate
+from measure import Failure, Jobs, Worker, alternate, matrix_rates
 from torch.utils.flop_counter import FlopCounterMode
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -60,7 +60,7 @@ def jobs(name: str, size: Size, options: Mapping[str, Any]) -> Jobs:
     amp = kind == AMP
     dtype = torch.float32 if amp else DTYPES[kind]
     if name == MACHINE:
-        return {"run": lambda: None, "rate": lambda: matrix_rate(half if amp else dtype, device)}
+        return {"run": lambda: None, "rate": lambda: matrix_rates(half if amp else dtype, device)}
     model, forward = contestants.build(name, size)
     model.to(device, dtype)
     images = torch.randn(options["batch"], 3, *size).to(device, dtype)
@@ -90,8 +90,8 @@ def jobs(name: str, size: Size, options: Mapping[str, Any]) -> Jobs:
 
 def compare(
     names: Sequence[str], size: Size, options: dict[str, Any]
-) -> tuple[list[Result], float]:
-    """All contestants at one size, and the rate of the machine in operations per second."""
+) -> tuple[list[Result], dict[str, float]]:
+    """All contestants at one size, and the machine's rates in operations per second, by library."""
     machine, *workers = (
         Worker(jobs, name, size, options, threads=options["threads"]) for name in (MACHINE, *names)
     )
@@ -111,12 +111,13 @@ def compare(
                 result.flops = worker.result("flops")
     for worker in (machine, *workers):
         worker.stop()
-    return results, max(given[MACHINE])
+    rates = given[MACHINE]
+    return results, {library: max(rate[library] for rate in rates) for library in rates[0]}
 
 
-def table(results: Sequence[Result], rate: float, batch: int) -> str:
+def table(results: Sequence[Result], rates: Mapping[str, float], batch: int) -> str:
     """A table in Markdown of the contestants at one size."""
-    title = "| | seconds | of the first | images/s | MB | GFLOP | share of the matrix rate |"
+    title = f"| | seconds | of the first | images/s | MB | GFLOP | of {', '.join(rates)} |"
     lines = [title, "|---" * 7 + "|"]
     first = results[0]
     for result in results:
@@ -127,7 +128,8 @@ def table(results: Sequence[Result], rate: float, batch: int) -> str:
         ratio = f"{least / min(first.seconds):.2f}" if first.seconds else ""
         work = share = ""
         if not math.isnan(result.flops):
-            work, share = f"{result.flops / 1e9:.1f}", f"{result.flops / least / rate:.0%}"
+            work = f"{result.flops / 1e9:.1f}"
+            share = ", ".join(f"{result.flops / least / rate:.0%}" for rate in rates.values())
         cells = (
             result.name,
             f"{least:.3f} ({middle:.3f})",
@@ -147,7 +149,7 @@ def growth(results: Sequence[Result]) -> str:
     for name in dict.fromkeys(result.name for result in results):
         able = [result for result in results if result.name == name and result.seconds]
         able.sort(key=lambda result: math.prod(result.size))
-        if len(able) < 2 or math.prod(able[0].size) == math.prod(able[-1].size):
+        if not able or math.prod(able[-1].size) < 2 * math.prod(able[0].size):
             continue
         small, large = able[0], able[-1]
         pixels = math.log(math.prod(large.size) / math.prod(small.size))
@@ -238,10 +240,11 @@ def main() -> None:
     everything: list[Result] = []
     print(f"{machine(options)}\n", flush=True)
     for size in args.size:
-        results, rate = compare(args.contestants, size, options)
+        results, rates = compare(args.contestants, size, options)
         everything += results
-        print(f"{size[0]} x {size[1]} px; matrix products at {rate / 1e9:.0f} GFLOP/s\n")
-        print(f"{table(results, rate, args.batch)}\n", flush=True)
+        said = ", ".join(f"{library} {rate / 1e9:.0f}" for library, rate in rates.items())
+        print(f"{size[0]} x {size[1]} px; matrix products, GFLOP/s: {said}\n")
+        print(f"{table(results, rates, args.batch)}\n", flush=True)
     print(growth(everything))
     if args.json:
         record = {"how": machine(options), "results": [asdict(result) for result in everything]}

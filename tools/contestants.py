@@ -13,6 +13,7 @@ Size = tuple[int, int]
 Forward = Callable[[Tensor], Any]
 HELP = """\
 ours:ARCH[:WINDOWS[:GLOBAL[:cp]]]  ours; e.g. ours:base:auto:20 or ours:base:8,4,16,8:12,16,20:cp
+without:WHAT:...   ours without parts, onednn, products, recomputing (docs/performance.md), or all
 fair:ARCH          Hiera of hiera-transformer (tiny, small, base, ...)
 transformers:ARCH  Hiera of transformers
 timm:ARCH          Hiera of timm
@@ -64,6 +65,29 @@ def _ours(rest: str, size: Size) -> tuple[nn.Module, Forward]:
     chosen = None if not blocks else () if blocks == "none" else _ints(blocks)
     trunk = Hiera(arch, window_spec=spec, global_att_blocks=chosen, with_cp=bool(cp))
     return trunk, lambda x: trunk(x, return_intermediates=True)[1]
+
+
+def _without(rest: str, size: Size) -> tuple[nn.Module, Forward]:
+    """Ours, with a part of `hiera_dense.compute` replaced by what PyTorch does by itself."""
+    from hiera_dense import compute, hiera, layers
+
+    what, _, ours = rest.partition(":")
+    plain: dict[str, tuple[Any, str, Callable[..., Any]]] = {
+        "parts": (hiera, "slices", lambda x: [slice(None)]),
+        "onednn": (compute, "_has_onednn", lambda: False),
+        "products": (layers, "attention", nn.functional.scaled_dot_product_attention),
+        "recomputing": (
+            layers,
+            "linear_after",
+            lambda before, x, params, layer: compute.linear(before(x, *params), layer),
+        ),
+    }
+    if what not in (*plain, "all"):
+        raise ValueError(f"without {what!r}; expected {', '.join(plain)} or all")
+    for name, (module, function, replacement) in plain.items():
+        if what in (name, "all"):
+            setattr(module, function, replacement)
+    return _ours(ours, size)
 
 
 def _ints(text: str) -> tuple[int, ...]:
@@ -157,6 +181,7 @@ def _sample_of_mmseg() -> Any:
 _SAMPLES = {"mmdet": _sample_of_mmdet, "mmseg": _sample_of_mmseg}
 _BUILDERS: Mapping[str, Callable[[str, Size], tuple[nn.Module, Any]]] = {
     "ours": _ours,
+    "without": _without,
     "fair": _fair,
     "transformers": _transformers,
     "timm": _timm,

@@ -71,12 +71,12 @@ class Worker:
         return answer
 
 
-def alternate(asked: Mapping[str, Callable[[], float]], runs: int) -> dict[str, list[float]]:
+def alternate(asked: Mapping[str, Callable[[], Any]], runs: int) -> dict[str, list[Any]]:
     """What several runs give, in turn, without a first one of each.
 
     What raises a `Failure` is asked no more and has no entry.
     """
-    given: dict[str, list[float]] = {name: [] for name in asked}
+    given: dict[str, list[Any]] = {name: [] for name in asked}
     for _ in range(runs + 1):
         for name in list(given):
             try:
@@ -155,17 +155,17 @@ _WAYS: Mapping[str, Callable[[Job], Any]] = {
 }
 
 
-def matrix_rate(dtype: torch.dtype, device: str) -> float:
-    """Operations per second in matrix products, the best of some sizes and of two libraries."""
-    best = 0.0
+def matrix_rates(dtype: torch.dtype, device: str) -> dict[str, float]:
+    """Operations per second in matrix products, the best of some sizes, by library."""
+    rates = {"torch.matmul": 0.0} | ({"oneDNN": 0.0} if device == "cpu" else {})
     for rows, inner, columns in ((2048, 2048, 2048), (1024, 384, 1152), (4096, 384, 1536)):
         a = torch.randn(rows, inner, dtype=dtype, device=device)
         b = torch.randn(columns, inner, dtype=dtype, device=device)
-        products: list[Job] = [partial(torch.matmul, a, b.t())]
-        if device == "cpu":  # the first is MKL's for float32, this one oneDNN's
-            products.append(
-                partial(torch.ops.mkldnn._linear_pointwise, a, b, None, "none", [], "none")
-            )
-        seconds = min(_time(product) for product in products for _ in range(5))
-        best = max(best, 2 * rows * inner * columns / seconds)
-    return best
+        products: dict[str, Job] = {
+            "torch.matmul": partial(torch.matmul, a, b.t()),
+            "oneDNN": partial(torch.ops.mkldnn._linear_pointwise, a, b, None, "none", [], "none"),
+        }
+        for name in rates:
+            seconds = min(_time(products[name]) for _ in range(5))
+            rates[name] = max(rates[name], 2 * rows * inner * columns / seconds)
+    return rates

@@ -9,13 +9,13 @@ _base_ = [
     '../_base_/schedules/adamw_step_100e.py', '../_base_/mmdet_runtime.py'
 ]
 # Windows at 1024 px are not published; our choice. Global attention in all of stage 3 (64 x 64
-# tokens) would cost more than the published 0.6T FLOPs leave room for. Windows of 16 are the nearest
-# size to the 14 x 14 tokens that stage 3 saw in pretraining that divides 64. Three global blocks, at
-# the places of SAM 2's trunk of this depth, carry information from window to window.
+# tokens) would cost more than the published 0.6T FLOPs leave room for. Windows follow the image: 16 at
+# this size, which divides 64. Three global blocks, at the places of SAM 2's trunk of this depth, carry
+# information from window to window; one, at 20, takes a seventh less time (docs/performance.md).
 model = dict(
     backbone=dict(
         arch='base',
-        window_spec=(8, 4, 16, 8),
+        window_spec='auto',
         global_att_blocks=(12, 16, 20),
         drop_path_rate=0.2,
         init_cfg=dict(type='Pretrained', checkpoint='hiera_base_224.mae_in1k')))

@@ -12,7 +12,7 @@ _base_ = [
 model = dict(
     backbone=dict(
         arch='tiny',
-        window_spec=(8, 4, 16, 8),
+        window_spec='auto',
         global_att_blocks=(5, 7, 9),
         drop_path_rate=0.1,
         init_cfg=dict(type='Pretrained', checkpoint='hiera_tiny_224.mae_in1k')))
