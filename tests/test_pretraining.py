@@ -147,14 +147,11 @@ def test_classes_that_do_not_fit_are_told(
             train.main()
 
 
-def test_a_classifier_trains_without_validation(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(VARIABLE, str(toy / "classes"))
+def test_a_classifier_trains_without_validation(toy: Path, tmp_path: Path) -> None:
     none = [f"val_{part}=None" for part in ("dataloader", "evaluator", "cfg")]
     options = ["--work-dir", str(tmp_path / "run"), "--cfg-options", *SHORT, *none]
     options.append("default_hooks.checkpoint.save_best=None")
-    run_tool("train.py", small(CLASSIFIER, tmp_path), *options)
+    run_tool("train.py", small(CLASSIFIER, tmp_path), *options, data=toy / "classes")
     assert (tmp_path / "run/iter_2.pth").exists()
 
 
