@@ -55,6 +55,13 @@ def test_two_graphs_are_enough_for_all_sizes(spec: str) -> None:
     assert counter.frame_count == 2
 
 
+def test_windows_that_follow_the_image_have_a_graph_for_each_size() -> None:
+    backbone = small(window_spec="auto")
+    compiled = torch.compile(backbone, fullgraph=True, backend="eager", dynamic=False)
+    for size in ((160, 224), (320, 384)):
+        require_equal(compiled, backbone, size)
+
+
 def test_gradients_of_a_compiled_backbone_are_equal() -> None:
     backbone = small(**SPECS["windows and a global block"]).train()
     compiled = torch.compile(backbone, fullgraph=True, backend="aot_eager")
