@@ -27,6 +27,9 @@ _SCORES_AT_ONCE = 16 * 2**20  # bytes of attention scores
 _FEW_KEYS = 16  # for which the fused kernel costs more than it saves
 
 
+WHOLE = [slice(None)]
+
+
 def is_lean(x: Tensor) -> bool:
     """Whether x is computed on by a CPU, without gradients, and not for a graph."""
     return is_eager_on_cpu(x) and not torch.is_grad_enabled()
@@ -49,15 +52,14 @@ def _autocasts(x: Tensor) -> bool:
     return torch.amp.is_autocast_available(kind) and torch.is_autocast_enabled(kind)
 
 
-def slices(x: Tensor, recomputes: bool = False) -> list[slice]:
-    """The parts of a batch that should be computed on one after the other.
+def slices(x: Tensor) -> list[slice]:
+    """The parts of a batch that are better computed on one after the other, if nothing is kept.
 
     Args:
         x: Shape (R, ...), rows that do not depend on each other.
-        recomputes: Whether what is computed on each part is `recomputed` by itself.
     """
-    if not (is_lean(x) or (recomputes and is_eager_on_cpu(x))) or x.nbytes <= _TOKENS_AT_ONCE:
-        return [slice(None)]
+    if not is_eager_on_cpu(x) or x.nbytes <= _TOKENS_AT_ONCE:
+        return WHOLE
     rows = len(x)
     step = math.ceil(rows / math.ceil(x.nbytes / _TOKENS_AT_ONCE))
     return [slice(start, start + step) for start in range(0, rows, step)]

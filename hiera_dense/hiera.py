@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from hiera_dense import pos_embed as positions
 from hiera_dense.arch import Arch, WindowSpec
-from hiera_dense.compute import joined, slices
+from hiera_dense.compute import WHOLE, is_lean, joined, slices
 from hiera_dense.hub import HubModel
 from hiera_dense.layers import HieraBlock, PatchEmbed
 from hiera_dense.plan import Step, plan, runs
@@ -322,7 +322,7 @@ class Hiera(nn.Module, HubModel):
             x = self._block(run[0]).attend(x, batch, run[0].layout.window, is_global=True)
             shape, x = x.shape, x.flatten(0, 1)
         # Drop path needs all of an image at once.
-        for rows in [slice(None)] if self.training else slices(x):
+        for rows in slices(x) if is_lean(x) and not self.training else WHOLE:
             part = x[rows]
             for step, padding in zip(run, pads, strict=True):
                 block = self._block(step)

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
-from hiera_dense.compute import attention, joined, linear, linear_after, recomputed, slices
+from hiera_dense.compute import WHOLE, attention, joined, linear, linear_after, recomputed, slices
 from hiera_dense.windows import Size, max_pool, mean_pool, zero_padding
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
@@ -167,7 +167,7 @@ class HieraBlock(nn.Module):
             shortcut = self._half(self._shortcut, x, window, padding)
         else:
             branches, shortcuts = [], []
-            for rows in slices(x, self._recomputes()):
+            for rows in slices(x) if self._recomputes() else WHOLE:
                 part, hidden = x[rows], None if padding is None else padding[rows]
                 branches.append(self._half(self._attend, part, part.shape[0], window, hidden))
                 shortcuts.append(self._half(self._shortcut, part, window, hidden))
@@ -179,7 +179,7 @@ class HieraBlock(nn.Module):
         if not self._recomputes():
             return x + self._drop(self._transform(x), batch)
         tokens = x.flatten(0, -2)
-        parts = [self._half(self._transform, tokens[rows]) for rows in slices(tokens, True)]
+        parts = [self._half(self._transform, tokens[rows]) for rows in slices(tokens)]
         return x + self._drop(joined(parts).view(x.shape), batch)
 
     def _half(self, work: Callable[..., Tensor], *args: Any) -> Tensor:

@@ -9,6 +9,7 @@ import hiera
 import timm
 import torch
 from conftest import randomize
+from contestants import WIDTHS
 from safetensors.torch import save_file
 from torch import nn
 from transformers import (
@@ -54,14 +55,6 @@ MAE_CLIPS: dict[str, Builder] = {
 }
 _TRANSFORMERS = {"base": HieraModel, "classifier": HieraForImageClassification}
 _TRANSFORMERS["mae"] = HieraForPreTraining
-_CONFIGS: dict[str, dict[str, Any]] = {
-    "tiny": dict(depths=[1, 2, 7, 2]),
-    "small": dict(depths=[1, 2, 11, 2]),
-    "base": dict(),
-    "base_plus": dict(embed_dim=112, num_heads=[2, 4, 8, 16]),
-    "large": dict(embed_dim=144, num_heads=[2, 4, 8, 16], depths=[2, 6, 36, 4]),
-    "huge": dict(embed_dim=256, num_heads=[4, 8, 16, 32], depths=[2, 6, 36, 4]),
-}
 
 
 def fair(build: Builder, **kwargs: Any) -> nn.Module:
@@ -105,7 +98,7 @@ def of_timm(name: str, **kwargs: Any) -> nn.Module:
 
 def of_transformers(arch: str, kind: str = "base") -> nn.Module:
     """A model of transformers: `base`, `classifier` or `mae`."""
-    config = dict(_CONFIGS[arch])
+    config = dict(WIDTHS[arch])
     if kind == "mae":
         config |= dict(num_query_pool=2, decoder_hidden_size=512, decoder_depth=8)
         config |= dict(decoder_num_heads=16)

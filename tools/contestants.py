@@ -28,7 +28,7 @@ _HOSTS: Mapping[str, dict[str, Any]] = {
     "pvt_v2_b2": dict(type="PyramidVisionTransformerV2", embed_dims=64, num_layers=[3, 4, 6, 3]),
     "resnet50": dict(type="ResNet", depth=50),
 }
-_WIDTHS: Mapping[str, dict[str, Any]] = {
+WIDTHS: Mapping[str, dict[str, Any]] = {
     "tiny": dict(depths=[1, 2, 7, 2]),
     "small": dict(depths=[1, 2, 11, 2]),
     "base": dict(),
@@ -104,7 +104,7 @@ def _fair(arch: str, size: Size) -> tuple[nn.Module, Forward]:
 def _transformers(arch: str, size: Size) -> tuple[nn.Module, Forward]:
     from transformers import HieraConfig, HieraModel
 
-    model = HieraModel(HieraConfig(image_size=list(size), **_WIDTHS[arch]), add_pooling_layer=False)
+    model = HieraModel(HieraConfig(image_size=list(size), **WIDTHS[arch]), add_pooling_layer=False)
     return model, lambda x: list(model(x, output_hidden_states=True).reshaped_hidden_states)
 
 
