@@ -26,7 +26,7 @@ def _child(parent: root.Registry, *modules: str) -> root.Registry:
     return root.Registry(parent.name, parent=parent, scope="hiera_dense", locations=locations)
 
 
-MODELS = _child(root.MODELS, "backbone", "norms", "mae", "classifier")
+MODELS = _child(root.MODELS, "backbone", "norms", "mae", "classifier", "pyramid")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, "layer_decay")
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, "pretrained")
 HOOKS = _child(root.HOOKS, "saving", "reconstructions")
