@@ -1,20 +1,20 @@
-# Hiera-T, UperNet on ADE20K. No ADE20K result of Hiera is published; recipe of MAE ViT-B with
-# UperNet, learning rate as published for batch 16.
-# Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0; without them
-# (model.backbone.init_cfg=None) set also optim_wrapper.paramwise_cfg.layer_decay_rate=1.
-# Command: torchrun --nproc_per_node=8 tools/train.py \
-#     configs/upernet/upernet_hiera-t_8xb2-amp-160k_ade20k-512x512.py --launcher pytorch
+# Hiera-T, UperNet on ADE20K. No ADE20K result of Hiera is published; recipe of MAE ViT-B with UperNet,
+# learning rate as published for batch 16. Without the weights (model.backbone.init_cfg=None) set also
+# optim_wrapper.paramwise_cfg.layer_decay_rate=1.
+# Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0.
+# Command: tools/dist_train.sh \
+#     configs/upernet/upernet_hiera-t_8xb2-amp-160k_ade20k-512x512.py 8
 # Published: none. Ours: not yet run.
 _base_ = [
-    '../_base_/models/upernet_hiera.py', '../_base_/datasets/ade20k_512.py',
-    '../_base_/schedules/adamw_poly_160k.py', '../_base_/mmseg_runtime.py'
+    '../_base_/models/upernet_hiera.py', '../_base_/backbones/hiera-t.py',
+    '../_base_/datasets/ade20k_512.py', '../_base_/schedules/adamw_poly_160k.py',
+    '../_base_/mmseg_runtime.py'
 ]
-# Windows and global stages as published. Crops of 512 x 512 px in training and, sliding, in evaluation,
-# as in that recipe: the position table sees one size.
+# Windows and global stages as published. Crops of one size in training and, sliding, in evaluation:
+# the position table sees one size.
 model = dict(
     data_preprocessor=dict(size=(512, 512), size_divisor=None),
-    backbone=dict(
-        arch='tiny',
-        drop_path_rate=0.1,
-        init_cfg=dict(type='Pretrained', checkpoint='hiera_tiny_224.mae_in1k')),
+    backbone=dict(**_base_.backbone, drop_path_rate=0.1),
+    decode_head=dict(in_channels=_base_.channels),
+    auxiliary_head=dict(in_channels=_base_.channels[2]),
     test_cfg=dict(mode='slide', crop_size=(512, 512), stride=(341, 341)))

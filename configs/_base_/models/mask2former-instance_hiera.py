@@ -1,0 +1,32 @@
+# Mask2Former for instances, in MMDetection.
+_base_ = './mask2former_head.py'
+num_classes = 80
+model = dict(
+    type='Mask2Former',
+    data_preprocessor=dict(
+        type='DetDataPreprocessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_mask=True,
+        pad_size_divisor=32),
+    backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
+    panoptic_head=dict(
+        **_base_.mask2former_head,
+        num_things_classes=num_classes,
+        num_stuff_classes=0,
+        loss_cls=dict(_base_.loss_cls, class_weight=[1.0] * num_classes + [0.1])),
+    panoptic_fusion_head=dict(
+        type='MaskFormerFusionHead',
+        num_things_classes=num_classes,
+        num_stuff_classes=0,
+        loss_panoptic=None,
+        init_cfg=None),
+    train_cfg=_base_.mask2former_train_cfg,
+    test_cfg=dict(
+        panoptic_on=False,
+        semantic_on=False,
+        instance_on=True,
+        max_per_image=100,
+        iou_thr=0.8,
+        filter_low_score=True))

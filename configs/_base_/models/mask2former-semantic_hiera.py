@@ -1,0 +1,23 @@
+# Mask2Former for semantic segmentation, in MMSegmentation; needs MMDetection as well.
+_base_ = './mask2former_head.py'
+num_classes = 150
+model = dict(
+    type='EncoderDecoder',
+    data_preprocessor=dict(
+        type='SegDataPreProcessor',
+        mean=[123.675, 116.28, 103.53],
+        std=[58.395, 57.12, 57.375],
+        bgr_to_rgb=True,
+        pad_val=0,
+        seg_pad_val=255,
+        size_divisor=32,
+        test_cfg=dict(size_divisor=32)),
+    backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
+    decode_head=dict(
+        **_base_.mask2former_head,
+        num_classes=num_classes,
+        align_corners=False,
+        loss_cls=dict(_base_.loss_cls, class_weight=[1.0] * num_classes + [0.1]),
+        train_cfg=_base_.mask2former_train_cfg),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))
