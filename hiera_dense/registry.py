@@ -26,9 +26,10 @@ def _child(parent: root.Registry, *modules: str) -> root.Registry:
     return root.Registry(parent.name, parent=parent, scope="hiera_dense", locations=locations)
 
 
-MODELS = _child(root.MODELS, "backbone", "norms", "mae", "classifier", "pyramid")
+MODELS = _child(root.MODELS, "backbone", "norms", "mae", "classifier", "pyramid", "sliding", "tta")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, "layer_decay")
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, "pretrained")
 HOOKS = _child(root.HOOKS, "saving", "reconstructions")
 DATASETS = _child(root.DATASETS, "datasets", "image_datasets")
 METRICS = _child(root.METRICS, "metrics")
+FUNCTIONS = _child(root.FUNCTIONS, "sharding")
