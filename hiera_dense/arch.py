@@ -102,6 +102,8 @@ class Arch:
         mask_unit: Tokens per axis of a mask unit, the smallest part of an image that can be masked.
         q_stride: Tokens per axis that q-pooling merges into one.
         q_pool: How many stages begin with q-pooling, from the second on; None: all that follow.
+        rel_pos: Tokens per axis of the image, after the patch embedding, that tables of relative
+            position in the global blocks are laid out for (`relative`). None: no such tables.
 
     Raises:
         ValueError: Values that do not fit each other.
@@ -121,6 +123,7 @@ class Arch:
     mask_unit: Size = (8, 8)
     q_stride: Size = (2, 2)
     q_pool: int | None = None
+    rel_pos: Size | None = None
 
     def __post_init__(self) -> None:
         _make_tuples(self)
@@ -145,6 +148,7 @@ class Arch:
             )
         self._check_windows()
         self._check_table()
+        self._check_rel_pos()
 
     def _check_windows(self) -> None:
         if isinstance(self.window_spec, str):
@@ -170,6 +174,23 @@ class Arch:
             raise ValueError(
                 f"pos_embed size {size} with resize 'window_aware'; expected multiples of the mask "
                 f"unit {unit}, or another resize"
+            )
+
+    def _check_rel_pos(self) -> None:
+        if (size := self.rel_pos) is None:
+            return
+        if (axes := len(self.mask_unit)) != 2:
+            raise ValueError(f"rel_pos {size} of an arch of {axes} axes; expected None, or 2 axes")
+        if not isinstance(size, tuple) or len(size) != 2 or min(size) < 1:
+            raise ValueError(
+                f"rel_pos {size}; expected tokens per axis of an image after the patch embedding, "
+                "such as (256, 256)"
+            )
+        if not self.global_blocks:
+            raise ValueError(
+                f"rel_pos {size}, but window_spec {self.window_spec} and global_att_blocks "
+                f"{self.global_att_blocks} mean no global block; expected one or more, or no "
+                "rel_pos"
             )
 
     @property
@@ -210,6 +231,31 @@ class Arch:
             None if i in self.global_att_blocks else self.window_of(window_spec[stage])
             for i, stage in enumerate(lagged)
         )
+
+    @property
+    def global_blocks(self) -> Size:
+        """Indices of the blocks with global attention, whatever the size of an image."""
+        if isinstance(self.window_spec, str):
+            return tuple(self.global_att_blocks)
+        windows = self.block_windows(self.window_spec)
+        return tuple(i for i, window in enumerate(windows) if window is None)
+
+    @property
+    def rel_pos_sizes(self) -> tuple[Size | None, ...]:
+        """Tokens per axis that the tables of each block are laid out for; None: it has none.
+
+        In a block that pools, these are its keys.
+        """
+        blocks = range(sum(self.stages))
+        if (grid := self.rel_pos) is None:
+            return (None,) * len(blocks)
+        global_blocks, q_pool_blocks = self.global_blocks, self.q_pool_blocks
+        sizes = []
+        for i in blocks:
+            sizes.append(grid if i in global_blocks else None)
+            if i in q_pool_blocks:
+                grid = tuple(-(-n // s) for n, s in zip(grid, self.q_stride, strict=True))
+        return tuple(sizes)
 
     def window_of(self, entry: int | Sequence[int]) -> Size | None:
         """Tokens per window and axis that an entry of a window_spec means; None: global."""

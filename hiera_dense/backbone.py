@@ -8,7 +8,7 @@ from hiera_dense.registry import MODELS  # isort: split
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hiera_dense.arch import WindowSpec
+from hiera_dense.arch import Size, WindowSpec
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import LayerNorm
 from hiera_dense.pretrained import last_and_ours
@@ -35,6 +35,10 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
             What is frozen gets no gradient and stays in eval mode.
         with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
             of them, or of some stages, counted from 0.
+        rel_pos: Tokens per axis of the image, after the patch embedding, that tables of relative
+            position in the global blocks are laid out for: (256, 256) for 1024 px. They start at
+            zero, and images of other sizes work too. None: the arch's own; published ones have no
+            such tables.
         init_cfg: mmengine's initialisation config. `type='Pretrained'` means
             `hiera_dense.Pretrained`, and comes last.
 
@@ -54,11 +58,19 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
         out_norm: bool = True,
         frozen_stages: int = -1,
         with_cp: bool | Sequence[int] = False,
+        rel_pos: Size | None = None,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(last_and_ours(init_cfg))
         self.trunk = Hiera(
-            arch, in_channels, window_spec, global_att_blocks, pos_embed, drop_path_rate, with_cp
+            arch,
+            in_channels,
+            window_spec,
+            global_att_blocks,
+            pos_embed,
+            drop_path_rate,
+            with_cp,
+            rel_pos,
         )
         dims = self.trunk.arch.dims
         stages = len(dims)

@@ -1,6 +1,7 @@
 """Loading weights: every parameter of the trunk is filled exactly once, or nothing is touched."""
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,11 +16,11 @@ from hiera_dense import pos_embed as positions
 from hiera_dense.arch import Arch
 from hiera_dense.errors import CheckpointError
 from hiera_dense.formats import Content, recognise, state_dict_of
-from hiera_dense.shapes import PATCHES, State, fitting_archs
+from hiera_dense.shapes import PATCHES, RELATIVE, State, fitting_archs, relative_of
 from hiera_dense.variants import ARCHS, PERMISSIVE, WEIGHTS
 
 _TRUNK = ("patch_embed.", "pos_embed", "blocks.")
-_ZERO_AT_FIRST = "pos_embed_global"  # no published file has it
+_ZERO_AT_FIRST = ("pos_embed_global", RELATIVE)  # no published file has them
 
 
 class Trunk(Protocol):
@@ -161,9 +162,11 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
     """
     state, changes = dict(weights), []
     own = {name: t for name, t in trunk.state_dict().items() if name.startswith(_TRUNK)}
-    if _ZERO_AT_FIRST in own and _ZERO_AT_FIRST not in state:
-        state[_ZERO_AT_FIRST] = torch.zeros_like(own[_ZERO_AT_FIRST])
-        changes.append(f"{_ZERO_AT_FIRST} starts at zero")
+    for pattern in _ZERO_AT_FIRST:
+        names = [name for name in own if re.fullmatch(pattern, name)]
+        if names and not any(name in state for name in names):
+            state |= {name: torch.zeros_like(own[name]) for name in names}
+            changes.append(f"{_some(names)} {'start' if len(names) > 1 else 'starts'} at zero")
     axes = own[PATCHES].ndim
     if state[PATCHES].ndim == axes and (given := state[PATCHES].shape[1]) != trunk.in_channels:
         state[PATCHES] = _adapt_channels(state[PATCHES], trunk.in_channels)
@@ -171,7 +174,7 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
     if trunk.arch.pos_embed.kind == "absolute_win" and "pos_embed_window" not in state:
         state |= _absolute_win(state, trunk.arch)
         changes.append("absolute position table read as absolute win")
-    _require_same_shapes(state, own)
+    _require_same_shapes(state, own, weights)
     require_finite(state)
     for name in fitting_archs(dict(weights)):
         changes += _invisible_differences(trunk.arch, name)
@@ -241,7 +244,9 @@ def _absolute_win(state: Mapping[str, Tensor], arch: Arch) -> State:
     return {"pos_embed": whole, "pos_embed_window": window}
 
 
-def _require_same_shapes(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+def _require_same_shapes(
+    state: Mapping[str, Tensor], own: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> None:
     shared = [name for name in own if name in state]
     problems = {
         "missing": [name for name in own if name not in state],
@@ -255,8 +260,10 @@ def _require_same_shapes(state: Mapping[str, Tensor], own: Mapping[str, Tensor])
     if not any(problems.values()):
         return
     lines = [f"{what}: {_some(names)}" for what, names in problems.items() if names]
-    archs = fitting_archs(dict(state))
-    hint = f"these weights fit arch {' or '.join(map(repr, archs))}" if archs else ""
+    archs, relative = fitting_archs(dict(weights)), relative_of(dict(weights))
+    fits = [f"arch {' or '.join(map(repr, archs))}"] if archs else []
+    fits += [f"{field} {relative[field]}" for field in ("rel_pos", "global_att_blocks") if relative]
+    hint = f"these weights fit {', '.join(fits)}" if fits else ""
     raise CheckpointError(
         "not the weights of this trunk; " + "; ".join(lines) + (f"; {hint}" if hint else "")
     )

@@ -77,25 +77,34 @@ def recomputed(work: Callable[..., Tensor], *args: Any) -> Tensor:
     return work(*args)
 
 
-def attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def attention(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
     """Scaled dot-product attention.
 
     Args:
         q: Queries, shape (R, nH, N', D).
-        k, v: Keys and values, shape (R, nH, N, D).
+        k: Keys, shape (R, nH, N, D).
+        v: Values, shape (R, nH, N, D'), D' at most D.
+        scale: Factor on the products of queries and keys; None: D**-0.5.
 
     Returns:
-        Shape (R, nH, N', D).
+        Shape (R, nH, N', D').
     """
     faster = k.shape[2] <= _FEW_KEYS or (q.dtype == torch.bfloat16 and _multiplies_bf16())
-    return _by_products(q, k, v) if faster and is_lean(q) else _fused(q, k, v)
+    if faster and is_lean(q):
+        return _by_products(q, k, v, scale)
+    dim, width = v.shape[-1], q.shape[-1]
+    if dim == width:
+        return _fused(q, k, v, scale=scale)
+    # Flash attention, on a CPU too, wants values as wide as keys.
+    return _fused(q, k, F.pad(v, (0, width - dim)), scale=scale)[..., :dim]
 
 
-def _by_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+def _by_products(q: Tensor, k: Tensor, v: Tensor, scale: float | None = None) -> Tensor:
     """`attention` by matrix products, over a part of the scores at a time."""
     rows, heads, queries, dim = q.shape
+    factor = dim**-0.5 if scale is None else scale
     q, k, v = (t.flatten(0, 1) for t in (q, k, v))  # (R*nH, N, D)
-    result = torch.empty_like(q)
+    result = q.new_empty(*q.shape[:2], v.shape[-1])
     at_once = _SCORES_AT_ONCE // q.element_size()
     step = max(1, at_once // (queries * k.shape[1]))  # rows of a product
     wide = max(1, min(queries, at_once // k.shape[1]))  # queries of each
@@ -104,10 +113,10 @@ def _by_products(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
         keys = k[part].transpose(1, 2)  # (r, D, N)
         for query in range(0, queries, wide):
             here = part, slice(query, query + wide)
-            scores = torch.bmm(q[here] * dim**-0.5, keys)
+            scores = torch.bmm(q[here] * factor, keys)
             torch.softmax(scores, -1, out=scores)
             torch.bmm(scores, v[part], out=result[here])
-    return result.view(rows, heads, queries, dim)
+    return result.view(rows, heads, queries, -1)
 
 
 @lru_cache

@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from hiera_dense.errors import CheckpointError
-from hiera_dense.shapes import PATCHES, State, arch_of, fitting_archs, stages_of
+from hiera_dense.shapes import PATCHES, RELATIVE, State, arch_of, fitting_archs, stages_of
 
 _TRANSFORMERS = "embeddings.patch_embeddings.projection.weight"
 _TRANSFORMERS_SAM2 = "patch_embed.projection.weight"
@@ -214,8 +214,11 @@ def _layout(prefix: str, marker: str, names: Iterable[str], beside: Iterable[str
 
 
 def _require(layout: str, trunk: State, lacks: str, pooled_shortcuts: bool = False) -> None:
-    """Refuse parameters that a layout has no names for, and a trunk that its model cannot be."""
-    if names := [name for name in trunk if re.match(lacks, name)]:
+    """Refuse parameters that a layout has no names for, and a trunk that its model cannot be.
+
+    No other layout has tables of relative position.
+    """
+    if names := [name for name in trunk if re.match(f"{lacks}|{RELATIVE}", name)]:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise CheckpointError(f"{layout} layout has no {', '.join(names[:3])}{more}")
     if not pooled_shortcuts and not arch_of(trunk)["expand_proj"]:

@@ -46,6 +46,10 @@ class Hiera(nn.Module, HubModel):
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
         with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
             of them, or of some stages, counted from 0.
+        rel_pos: Tokens per axis of the image, after the patch embedding, that tables of relative
+            position in the global blocks are laid out for: (256, 256) for 1024 px. They start at
+            zero, and images of other sizes work too. None: the arch's own; published ones have no
+            such tables.
 
     Raises:
         ValueError: An unknown name or field, or values that do not fit each other.
@@ -60,11 +64,12 @@ class Hiera(nn.Module, HubModel):
         pos_embed: Mapping[str, Any] | None = None,
         drop_path_rate: float = 0.0,
         with_cp: bool | Sequence[int] = False,
+        rel_pos: Size | None = None,
     ) -> None:
         super().__init__()
         if in_channels < 1:
             raise ValueError(f"in_channels {in_channels}; expected 1 or more")
-        self.arch: Arch = resolve(arch, window_spec, global_att_blocks, pos_embed)
+        self.arch: Arch = resolve(arch, window_spec, global_att_blocks, pos_embed, rel_pos)
         self.in_channels = in_channels
         self.stage_ends = self.arch.stage_ends
         a = self.arch
@@ -116,8 +121,9 @@ class Hiera(nn.Module, HubModel):
                 expand_proj=a.expand_proj,
                 drop_path=drop_path_rate * i / last,
                 with_cp=stage in with_cp,
+                rel_pos=rel_pos,
             )
-            for i, stage in enumerate(a.block_stages)
+            for i, (stage, rel_pos) in enumerate(zip(a.block_stages, a.rel_pos_sizes, strict=True))
         ]
 
     def _init_weights(self) -> None:
@@ -266,13 +272,20 @@ class Hiera(nn.Module, HubModel):
 
     def no_weight_decay(self) -> set[str]:
         """Parameters that an optimizer should not decay besides biases and norms, for timm's."""
-        return set(self._tables)
+        relative = {name for name, _ in self.named_parameters() if ".rel_pos_" in name}
+        return {*self._tables, *relative}
 
     def _stages(
         self, x: Tensor, mask: Tensor | None = None, last: int | None = None
     ) -> list[Tensor]:
         """The features of the stages up to one of them, in the form that `forward` gives."""
         self._check_input(x)
+        if mask is not None and self.arch.rel_pos:
+            raise ValueError(
+                f"a mask, and rel_pos {self.arch.rel_pos}, which needs all tokens of an image; "
+                "expected one of them: weights of a pretraining without rel_pos load into a trunk "
+                "with it"
+            )
         batch = x.shape[0]
         visible = None if mask is None else self._visible_units(x, mask)
         x = self.patch_embed(x, visible)  # (B, *grid, C)

@@ -101,4 +101,5 @@ def _modules_with_depths(model: nn.Module) -> dict[str, Any]:
 
 def _decays(name: str, param: Tensor) -> bool:
     """Whether weight decay applies: to matrices and kernels that are no position table."""
-    return param.ndim > 1 and "pos_embed" not in name and "position_bias" not in name
+    tables = ("pos_embed", "rel_pos", "position_bias")
+    return param.ndim > 1 and not any(part in name for part in tables)

@@ -13,6 +13,7 @@ from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
 
 from hiera_dense.compute import WHOLE, attention, joined, linear, linear_after, recomputed, slices
+from hiera_dense.relative import relative_attention
 from hiera_dense.windows import Size, max_pool, mean_pool, zero_padding
 
 LayerNorm = partial(nn.LayerNorm, eps=1e-6)
@@ -57,14 +58,28 @@ class Attention(nn.Module):
         dim, dim_out: Channels of the input and of the output.
         num_heads: Heads, over `dim_out`.
         q_stride: Tokens per axis that are max pooled into one query; None: no pooling.
+        rel_pos: Tokens per axis that tables of relative position are laid out for, which start at
+            zero (`relative`); None: none. With them, attention is global, in one window.
     """
 
-    def __init__(self, dim: int, dim_out: int, num_heads: int, q_stride: Size | None) -> None:
+    def __init__(
+        self,
+        dim: int,
+        dim_out: int,
+        num_heads: int,
+        q_stride: Size | None,
+        rel_pos: Size | None = None,
+    ) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.q_stride = q_stride
         self.qkv = nn.Linear(dim, 3 * dim_out)
         self.proj = nn.Linear(dim_out, dim_out)
+        self.has_rel_pos = rel_pos is not None
+        if rel_pos is not None:
+            height, width = rel_pos
+            self.rel_pos_h = nn.Parameter(torch.zeros(2 * height - 1, dim_out // num_heads))
+            self.rel_pos_w = nn.Parameter(torch.zeros(2 * width - 1, dim_out // num_heads))
 
     def forward(self, qkv: Tensor, groups: int, window: Size, padding: Tensor | None) -> Tensor:
         """Attend; what stands before it, `qkv`, and behind it, `proj`, the block calls.
@@ -84,7 +99,12 @@ class Attention(nn.Module):
             q = max_pool(q, window, self.q_stride, padding)  # (B*nW, N', C_out)
         shape = q.shape
         q, k, v = (self._split_heads(t, groups) for t in (q, k, v))
-        return attention(q, k, v).transpose(1, 2).reshape(shape)
+        if self.has_rel_pos:
+            tables = self.rel_pos_h, self.rel_pos_w
+            x = relative_attention(q, k, v, tables, window, self.q_stride or (1, 1))
+        else:
+            x = attention(q, k, v)
+        return x.transpose(1, 2).reshape(shape)
 
     def _split_heads(self, x: Tensor, groups: int) -> Tensor:
         x = x.reshape(groups, -1, self.num_heads, x.shape[-1] // self.num_heads)
@@ -104,6 +124,7 @@ class HieraBlock(nn.Module):
             (timm, `hiera.py`); the width must double then.
         drop_path: Probability that an image skips a branch.
         with_cp: Recompute both halves of the block in the backward pass, to save memory.
+        rel_pos: As for `Attention`.
     """
 
     def __init__(
@@ -116,12 +137,13 @@ class HieraBlock(nn.Module):
         expand_proj: bool = True,
         drop_path: float = 0.0,
         with_cp: bool = False,
+        rel_pos: Size | None = None,
     ) -> None:
         super().__init__()
         self.q_stride = q_stride
         self.with_cp = with_cp
         self.norm1 = LayerNorm(dim)
-        self.attn = Attention(dim, dim_out, num_heads, q_stride)
+        self.attn = Attention(dim, dim_out, num_heads, q_stride, rel_pos)
         self.widens = dim != dim_out
         self.proj = nn.Linear(dim, dim_out) if self.widens and expand_proj else None
         self.ls1 = self._scale(dim_out, layer_scale)
@@ -146,7 +168,7 @@ class HieraBlock(nn.Module):
             window: Tokens per window and axis.
             padding: What `windows.padding_mask` gives for the layout.
             is_global: Attend to all tokens of an image, none of which may be padding, and not to
-                those of the window.
+                those of the window. With relative position, the window is the image.
 
         Returns:
             Tokens, shape (B*nW, N', C_out), N' smaller than N after q-pooling.

@@ -48,7 +48,10 @@ def plan(arch: Arch, start: Layout) -> list[Step]:
     layout = start
     for i, window in enumerate(arch.block_windows(spec)):
         stride = arch.q_stride if i in arch.q_pool_blocks else None
-        layout = Layout(layout.grid, window) if window else _unpadded(layout, stride)
+        if window is not None:
+            layout = Layout(layout.grid, window)
+        elif arch.rel_pos or not _suits(layout, stride):
+            layout = Layout(layout.grid, layout.grid)
         after = layout if stride is None else layout.pooled(stride)
         steps.append(Step(i, layout, after, window is None))
         layout = after
@@ -69,16 +72,16 @@ def runs(steps: list[Step]) -> Iterator[list[Step]]:
     yield run
 
 
-def _unpadded(layout: Layout, stride: Size | None) -> Layout:
-    """A layout for global attention.
+def _suits(layout: Layout, stride: Size | None) -> bool:
+    """Whether global attention without relative position can take tokens as they lie.
 
-    It takes any one without padding, since the order of tokens does not matter to it; with
-    q-pooling, one whose windows hold whole cells.
+    Their order does not matter to it, but none may be padding; with q-pooling, windows must hold
+    whole cells.
     """
     whole_cells = stride is None or all(
         known(w % s == 0) for w, s in zip(layout.window, stride, strict=True)
     )
-    return layout if whole_cells and layout.is_whole else Layout(layout.grid, layout.grid)
+    return whole_cells and layout.is_whole
 
 
 @lru_cache(maxsize=256)

@@ -14,6 +14,7 @@ from hiera_dense.variants import ARCHS
 State = dict[str, Tensor]
 
 PATCHES = "patch_embed.proj.weight"
+RELATIVE = r"blocks\.(\d+)\.attn\.rel_pos_[hw]"
 _NORM2 = r"blocks\.(\d+)\.norm2\.weight"
 
 
@@ -39,6 +40,32 @@ def _expands(trunk: State) -> bool:
     return any(re.fullmatch(r"blocks\.\d+\.proj\.weight", name) for name in trunk)
 
 
+def relative_of(trunk: State) -> dict[str, Any]:
+    """Fields of an `Arch` that has tables of relative position where these weights have them.
+
+    Images of several sizes give the same tables; it is the one that is a multiple of all strides.
+    """
+    tables: dict[int, list[tuple[int, ...]]] = {}
+    for name in sorted(n for n in trunk if re.fullmatch(RELATIVE, n)):
+        tables.setdefault(int(name.split(".")[1]), []).append(tuple(trunk[name].shape))
+    stages, dim = stages_of(trunk), len(trunk[PATCHES])
+    whole = tables and max(tables) < sum(stages) and trunk[PATCHES].ndim == 4
+    if not whole or any(
+        len(pair) != 2 or any(len(shape) != 2 or dim % max(shape[1], 1) for shape in pair)
+        for pair in tables.values()
+    ):
+        return {}  # none that a trunk has
+    first = min(tables)
+    pools = sum(sum(stages[:stage]) < first for stage in range(1, len(stages)))
+    return dict(
+        num_heads=dim // tables[first][0][1],
+        window_spec=(2,) * len(stages),
+        global_att_blocks=tuple(sorted(tables)),
+        q_stride=(2, 2),
+        rel_pos=tuple((length + 1) // 2 * 2**pools for length, _ in tables[first]),
+    )
+
+
 def arch_of(trunk: State) -> dict[str, Any]:
     """Fields of an `Arch` whose trunk has the shapes of these weights.
 
@@ -60,7 +87,7 @@ def arch_of(trunk: State) -> dict[str, Any]:
         kind, size = "separable", (temporal, tables["pos_embed_spatial"][1], 1)
     elif "pos_embed_global" in tables:
         extras = dict(resize="tile", global_size=tables["pos_embed_global"][2:])
-    return dict(
+    fields = dict(
         embed_dim=len(patches),
         num_heads=1,
         stages=stages_of(trunk),
@@ -74,6 +101,7 @@ def arch_of(trunk: State) -> dict[str, Any]:
         mask_unit=unit,
         q_stride=(1,) * axes,
     )
+    return fields | relative_of(trunk)
 
 
 def fitting_archs(trunk: State) -> list[str]:

@@ -68,6 +68,7 @@ def resolve(
     window_spec: WindowSpec | None = None,
     global_att_blocks: Sequence[int] | None = None,
     pos_embed: Mapping[str, Any] | None = None,
+    rel_pos: Size | None = None,
 ) -> Arch:
     """An architecture from its name or its fields, with overrides.
 
@@ -79,6 +80,7 @@ def resolve(
             architecture that has none: the last block of the last stage but one.
         pos_embed: Fields of a `PosEmbed`, None = the architecture's own. With another kind than the
             architecture's, the others start from that kind's defaults.
+        rel_pos: Instead of the architecture's own.
 
     Raises:
         ValueError: A name or field is unknown, or values do not fit each other.
@@ -104,6 +106,8 @@ def resolve(
         same = pos_embed.get("kind") in (None, resolved.pos_embed.kind)
         given = {key: value for key, value in pos_embed.items() if value is not None}
         changes["pos_embed"] = replace(resolved.pos_embed, **given) if same else PosEmbed(**given)
+    if rel_pos is not None:
+        changes["rel_pos"] = rel_pos
     return replace(resolved, **changes)
 
 

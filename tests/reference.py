@@ -73,6 +73,25 @@ def norm(x: Tensor, state: State, name: str) -> Tensor:
     return F.layer_norm(x, x.shape[-1:], state[f"{name}.weight"], state[f"{name}.bias"], eps=1e-6)
 
 
+def relative_position(q: Tensor, height: int, width: int, state: State) -> Tensor:
+    """What queries (nH, h, w, D) add to their logits with H x W keys, shape (nH, h, w, H, W)."""
+    out = q.new_empty(*q.shape[:3], height, width)
+    step_h, step_w = (2 if n < m else 1 for n, m in zip(q.shape[1:3], (height, width), strict=True))
+    rows, columns = (
+        F.interpolate(state[f"attn.rel_pos_{axis}"].T[None], 2 * n - 1, mode="linear")[0].T
+        for axis, n in (("h", height), ("w", width))
+    )
+    for i in range(q.shape[1]):
+        for j in range(q.shape[2]):
+            query = q[:, i, j].T  # (D, nH)
+            for y in range(height):
+                out[:, i, j, y] = (rows[i * step_h - y + height - 1] @ query)[:, None]
+            for x in range(width):
+                distance = columns[j * step_w - x + width - 1]
+                out[:, i, j, :, x] += (distance @ query)[:, None]
+    return out
+
+
 def attend(window: Tensor, real: tuple[int, int], heads: int, pool: bool, state: State) -> Tensor:
     """Attention in one window (h, w, C), of which the first `real` tokens are in the image."""
     q, k, v = linear(window, state, "attn.qkv").chunk(3, dim=-1)
@@ -80,7 +99,11 @@ def attend(window: Tensor, real: tuple[int, int], heads: int, pool: bool, state:
     q = pool_cells(q, *real) if pool else q[: real[0], : real[1]]
     shape = q.shape[:2]
     q, k, v = (t.reshape(-1, heads, channels // heads).transpose(0, 1) for t in (q, k, v))
-    weights = (q @ k.transpose(1, 2) / math.sqrt(channels // heads)).softmax(-1)
+    logits = q @ k.transpose(1, 2) / math.sqrt(channels // heads)
+    if "attn.rel_pos_h" in state:
+        bias = relative_position(q.unflatten(1, shape), *window.shape[:2], state)
+        logits += bias.reshape(logits.shape)
+    weights = logits.softmax(-1)
     out = (weights @ v).transpose(0, 1).reshape(*shape, channels)
     return linear(out, state, "attn.proj")
 

@@ -16,8 +16,11 @@ dynamic = pytest.mark.skipif(torch.__version__ < "2.9", reason="torch 2.9 or new
 SMALL = dict(embed_dim=16, num_heads=1, stages=(1, 1, 2, 1))
 SPECS: dict[str, dict[str, Any]] = {
     "as published": {},
-    "windows and a global block": dict(
-        window_spec=(8, 4, 6, 4), global_att_blocks=(2,), pos_embed=dict(kind="absolute_win")
+    "windows and global blocks": dict(
+        window_spec=(8, 4, 6, 4),
+        global_att_blocks=(2, 3),
+        pos_embed=dict(kind="absolute_win"),
+        rel_pos=(56, 56),
     ),
 }
 SIZES = [(224, 224), (448, 576), (250, 333), (130, 211), (299, 501)]
@@ -63,7 +66,7 @@ def test_windows_that_follow_the_image_have_a_graph_for_each_size() -> None:
 
 
 def test_gradients_of_a_compiled_backbone_are_equal() -> None:
-    backbone = small(**SPECS["windows and a global block"]).train()
+    backbone = small(**SPECS["windows and global blocks"]).train()
     compiled = torch.compile(backbone, fullgraph=True, backend="aot_eager")
     image = torch.randn(2, 3, 160, 224)
 

@@ -77,14 +77,15 @@ def test_onnx_of_any_size(tool: Tool, tmp_path: Path, capsys: pytest.CaptureFixt
     assert not path.exists()
 
 
-def test_windows_that_need_padding(tmp_path: Path) -> None:
+def test_windows_that_need_padding_and_relative_position(tmp_path: Path) -> None:
     """One graph, with onnxruntime and with PyTorch."""
     backbone, _ = trained(
         tmp_path,
         arch=SMALL,
         window_spec=(8, 4, 14, 7),
-        global_att_blocks=(2,),
+        global_att_blocks=(2, 3),
         pos_embed=dict(kind="absolute_win"),
+        rel_pos=(56, 56),
     )
     program = export.export(backbone, None, None)
     torch.export.save(program, tmp_path / "any.pt2")
