@@ -32,6 +32,29 @@ def test_sound_folders_have_no_findings(tmp_path: Path, capsys: pytest.CaptureFi
     assert "3 classes: class_0, class_1, class_2" in capsys.readouterr().out
 
 
+def test_a_folder_of_many_classes_and_a_crowd(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    categories = [{"id": 2 * i + 1, "name": f"kind {i}"} for i in range(1203)]
+    content = coco(categories=categories)
+    crowd = dict(iscrowd=1, segmentation=dict(size=[30, 40], counts=[100, 50, 1050]))
+    content["annotations"] += [content["annotations"][0] | crowd | {"id": 9 + i} for i in range(99)]
+    content["images"].append(content["images"][0] | {"id": 2})
+    folder = any_folder(str(write_coco(tmp_path, train=content, val=content)))
+    findings = check(folder)
+    assert not findings.errors
+    assert {kind: len(found) for kind, found in findings.notes.items()} == {
+        "crowd regions, whose inside counts as background": 99,
+        "training images without annotations, left out where filter_empty_gt is set": 1,
+        "classes without training instances": 1201,
+        "validation images without annotations": 1,
+        "classes without validation instances": 1201,
+    }
+    tell(folder, findings)
+    assert "1203 classes: kind 0, " in (out := capsys.readouterr().out)
+    assert "kind 19, ...\n" in out
+
+
 def changed(**fields: object) -> Callable[[dict], None]:
     """Changes the first annotation."""
     return lambda content: content["annotations"][0].update(fields)
@@ -81,7 +104,7 @@ def test_errors_in_annotations(
             lambda c: c["annotations"].extend(
                 c["annotations"][0] | {"id": i} for i in range(10, 110)
             ),
-            "images with more than 100 instances",
+            "more than 100 instances of a class in an image",
         ),
         (
             lambda c: c["images"].append(c["images"][0] | {"id": 2}),

@@ -323,15 +323,12 @@ def test_test_py_evaluates_a_checkpoint_of_the_plain_detector(
     detector = MODELS.build(plain)
     checkpoint = tmp_path / "plain.pth"
     torch.save(dict(state_dict=detector.state_dict(), meta={}), checkpoint)
-    slides = tmp_path / "slides.py"
-    slides.write_text(
-        f"_base_ = '{config}'\n"
-        "model = dict(type='hiera_dense.SlidingDetector', detector='MaskRCNN', slide=dict("
-        "crop_size=(96, 96), stride=(64, 64), batch_size=2))\n"
-    )
     options = ["--data", toy / "instances", "--work-dir", tmp_path / "work"]
     options += ["--out", tmp_path / "found.pkl", "--show-dir", tmp_path / "pictures"]
-    run_in_process(monkeypatch, evaluate.main, slides, checkpoint, *options)
+    options += ["--cfg-options", "model.type=hiera_dense.SlidingDetector"]
+    options += ["model.detector=MaskRCNN", "model.slide.batch_size=2"]
+    options += ["model.slide.crop_size=(96,96)", "model.slide.stride=(64,64)"]
+    run_in_process(monkeypatch, evaluate.main, config, checkpoint, *options)
     result = json.loads(next((tmp_path / "work").glob("*/*.json")).read_text())
     assert {"coco/bbox_mAP", "coco/segm_mAP"} <= set(result)
     assert len(list((tmp_path / "pictures/val").glob("*.png"))) == 3
@@ -357,7 +354,8 @@ def test_a_segmenter_slides_as_mmseg_does(
     image = torch.randn(1, 3, 64, 100)
     with torch.no_grad():
         whole = model.inference(image, [dict(ori_shape=(64, 100), img_shape=(64, 100))])
-        left, right = (model.encode_decode(image[..., at : at + 64], None) for at in (0, 36))
+        crop = [dict(img_shape=(64, 64))]
+        left, right = (model.encode_decode(image[..., at : at + 64], crop) for at in (0, 36))
     total = torch.zeros(1, 5, 64, 100)
     total[..., :64] += left
     total[..., 36:] += right

@@ -24,7 +24,8 @@ from hiera_dense.folders import Folder, Split, any_folder
 from hiera_dense.images import find_images, readable_suffixes
 
 ORIENTATION = 0x0112  # an EXIF tag; from 5 on, width and height change places when an image is read
-COCO_DETECTIONS = 100
+COCO_DETECTIONS = 100  # of a class in an image
+NAMES = 20  # of classes, as many as are told
 
 
 class Findings:
@@ -62,8 +63,9 @@ def tell(folder: Folder, findings: Findings) -> None:
         SystemExit: With a message, where there are errors.
     """
     classes = folder["classes"]
-    names = f": {', '.join(classes)}" if classes else ""
-    print(f"{folder['root']}: {len(classes)} classes{names}")
+    names = f": {', '.join(classes[:NAMES])}" if classes else ""
+    more = ", ..." if len(classes) > NAMES else ""
+    print(f"{folder['root']}: {len(classes)} classes{names}{more}")
     for title, found in (("note", findings.notes), ("error", findings.errors)):
         for kind, examples in found.items():
             print(f"  {title}: {kind}: {len(examples)}, first {examples[0]}")
@@ -111,6 +113,8 @@ def _check_coco(folder: Folder, split: Split, name: str, findings: Findings) -> 
             findings.error("annotations of no category", f"{where}: {annotation['category_id']}")
         else:
             _check_annotation(annotation, images[annotation["image_id"]], name, where, findings)
+        if annotation["iscrowd"] and name == "training":
+            findings.note("crowd regions, whose inside counts as background", where)
     ids, per_image, per_class = (
         Counter(annotation[key] for annotation in content["annotations"])
         for key in ("id", "image_id", "category_id")
@@ -119,14 +123,29 @@ def _check_coco(folder: Folder, split: Split, name: str, findings: Findings) -> 
         findings.error("annotations that share an id", f"{number} in {split['annotations']}")
     if 0 in ids:
         findings.note("annotation ids from 0, evaluated as if from 1", split["annotations"])
+    left_out = ", left out where filter_empty_gt is set" if name == "training" else ""
     for number, image in images.items():
         if not per_image[number]:
-            findings.note(f"{name} images without annotations", image["file_name"])
-        if per_image[number] > COCO_DETECTIONS and name == "validation":
-            kind = f"images with more than {COCO_DETECTIONS} instances, of which mAP counts no more"
-            findings.note(kind, f"{image['file_name']} with {per_image[number]}")
+            findings.note(f"{name} images without annotations{left_out}", image["file_name"])
+    if name == "validation":
+        _check_crowded(content["annotations"], images, categories, findings)
     for number in (number for number in categories if not per_class[number]):
         findings.note(f"classes without {name} instances", categories[number])
+
+
+def _check_crowded(
+    annotations: list[dict[str, Any]],
+    images: dict[int, dict[str, Any]],
+    categories: dict[int, str],
+    findings: Findings,
+) -> None:
+    """Look for more instances of a class in an image than COCO's mAP counts."""
+    counts = Counter((a["image_id"], a["category_id"]) for a in annotations if not a["iscrowd"])
+    for (image, category), count in counts.items():
+        if count > COCO_DETECTIONS and image in images:
+            kind = f"more than {COCO_DETECTIONS} instances of a class in an image, of which mAP "
+            where = f"{images[image]['file_name']}: {count} of {categories.get(category)}"
+            findings.note(f"{kind}counts no more", where)
 
 
 def _check_image(folder: Path, image: dict[str, Any], findings: Findings) -> None:
