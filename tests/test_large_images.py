@@ -117,7 +117,10 @@ def test_patches_cover_a_side_and_are_of_one_length(
     assert covered == set(range(length))
 
 
-def test_objects_are_found_once_and_where_they_are() -> None:
+@pytest.mark.parametrize(
+    "nms", [{}, dict(nms=dict(type="soft_nms", iou_threshold=0.5, min_score=1e-4))]
+)
+def test_objects_are_found_once_and_where_they_are(nms: dict) -> None:
     """In overlaps of two and four patches, at their borders, across them, and at the image's."""
     objects = [
         (1, slice(0, 9), slice(0, 7)),
@@ -129,7 +132,7 @@ def test_objects_are_found_once_and_where_they_are() -> None:
         (2, slice(30, 40), slice(110, 120)),  # another class, side by side
     ]
     image = image_with(objects)
-    found = sliding().predict(image, [sample_of(SIZE)])[0].pred_instances
+    found = sliding(slide=SLIDE | nms).predict(image, [sample_of(SIZE)])[0].pred_instances
     assert torch.equal(found.scores, found.scores.sort(descending=True).values)
     assert len(found) == len(objects)
     expected = Bright().predict(image, [sample_of(SIZE)])[0].pred_instances
@@ -168,6 +171,22 @@ def test_so_many_patches_go_together(batch: int, expected: list[int]) -> None:
     model = sliding(slide=SLIDE | dict(batch_size=batch), seen=seen)
     assert not len(model.predict(image_with([]), [sample_of(SIZE)])[0].pred_instances)
     assert seen == [(n, 3, 64, 64) for n in expected]
+
+
+def test_images_of_a_batch_do_not_mix() -> None:
+    """The smaller one is padded to the size of the larger one; one patch of it holds padding."""
+    shapes = [(50, 90), SIZE]
+    images = [
+        image_with([(1, slice(10, 30), slice(30, 50)), (2, slice(40, 50), slice(80, 90))]),
+        image_with([(3, slice(70, 100), slice(140, 160))]),
+    ]
+    images[0][..., 50:, :] = 7  # nothing is seen of what lies outside of it
+    images[0][..., 90:] = 7
+    samples = [sample_of(shape) for shape in shapes]
+    found = sliding().predict(torch.cat(images), samples)
+    assert [sorted(s.pred_instances.labels.tolist()) for s in found] == [[0, 1], [2]]
+    assert found[0].pred_instances.masks[0]["size"] == [50, 90]
+    assert sorted(found[0].pred_instances.bboxes.tolist()) == [[30, 10, 50, 30], [80, 40, 90, 50]]
 
 
 def test_the_best_are_kept_of_the_whole_image() -> None:

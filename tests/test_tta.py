@@ -144,7 +144,9 @@ def test_test_py_augments(
     base = DETECTOR if host == "mmdet" else SEGMENTER
     path = tmp_path / "config.py"
     tta = TTA.format(model=TTA_MODELS[host])
-    path.write_text(DELTA.format(base=base, heads=HEADS[host]) + tta)
+    few = ", test_cfg=dict(rpn=dict(max_per_img=20), rcnn=dict(max_per_img=10))"
+    heads = HEADS[host] + few * (host == "mmdet")
+    path.write_text(DELTA.format(base=base, heads=heads) + tta)
     init_default_scope(host)
     model = MODELS.build(Config.fromfile(path).model)
     torch.save(dict(state_dict=model.state_dict(), meta={}), tmp_path / "model.pth")
