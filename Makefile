@@ -28,11 +28,14 @@ $(COMPAT)/.ready: $(REQUIREMENTS) $(wildcard requirements/openmmlab/*.txt)
 demo: setup  ## draw data, train and evaluate a detector and a segmenter on the CPU
 	$(BIN)/python tools/demo.py
 
+# Files of tests go to as many processes as there are cores.
+PYTEST := -m pytest -n auto --dist loadfile
+
 test: setup  ## run the tests
-	$(BIN)/python -m pytest
+	$(BIN)/python $(PYTEST)
 
 test-compat: setup-compat  ## run the tests on the original packages
-	$(COMPAT)/bin/python -m pytest
+	$(COMPAT)/bin/python $(PYTEST)
 
 lint: setup  ## check style and types
 	$(BIN)/ruff check .

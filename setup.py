@@ -2,9 +2,11 @@
 packages over an installed fork of the same import names."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "hiera_dense/__init__.py").read_text())[1]
@@ -18,6 +20,21 @@ def hosts(flavour: str) -> list[str]:
     return [f"{name}=={pins[name]}" if re.match("(onedl-)?mm", name) else name for name in names]
 
 
+class BuildWithRecipes(build_py):
+    """Puts recipes and tools into the wheel, where the hosts and mim have theirs."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:  # they lie beside the package
+            return
+        place = Path(self.build_lib) / "hiera_dense" / ".mim"
+        shutil.rmtree(place, ignore_errors=True)
+        for folder in ("configs", "tools"):
+            unwanted = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)
+        shutil.copy(ROOT / "model-index.yml", place)
+
+
 setup(
     name="hiera-dense",
     version=VERSION,
@@ -27,6 +44,7 @@ setup(
     license="Apache-2.0",
     packages=["hiera_dense"],
     package_data={"hiera_dense": ["py.typed"]},
+    cmdclass={"build_py": BuildWithRecipes},
     python_requires=">=3.11",
     install_requires=[
         "torch>=2.5",

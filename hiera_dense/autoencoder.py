@@ -293,6 +293,7 @@ def _sparse(arch: Arch) -> Arch:
     """The same weights with mask units as windows, or global, and no pooling in the last stage."""
     if len(arch.stages) < 2:
         raise ValueError(f"stages {arch.stages}; expected 2 or more to pretrain")
+    arch = replace(arch, rel_pos=None)  # learned where it is used, on whole images
     pools = min(_pools(arch), len(arch.stages) - 2)
     units = [
         ceil_div(arch.mask_unit, _power(arch.q_stride, min(stage, pools)))

@@ -14,6 +14,11 @@ from torch import Tensor
 from hiera_dense.variants import ARCHS
 
 ROOT = Path(__file__).parents[1]
+# Processes of pytest-xdist share the cores, and so do the processes that tests start.
+if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    torch.set_num_threads(threads)
+    os.environ["OMP_NUM_THREADS"] = str(threads)
 
 
 @pytest.fixture(autouse=True)

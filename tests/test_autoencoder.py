@@ -181,6 +181,14 @@ def test_windows_that_follow_the_mask_unit_stay() -> None:
     assert MaskedAutoencoder(arch).arch.window_spec == (8, 4, 2, 0)
 
 
+def test_relative_position_is_left_to_the_backbone() -> None:
+    """Its tables are for whole images; weights that were pretrained without them load."""
+    arch = SMALL | dict(rel_pos=(24, 24))
+    model = MaskedAutoencoder(arch, decoder_dim=32, **DECODER)
+    assert not [name for name, _ in model.named_parameters() if "rel_pos" in name]
+    assert model(torch.randn(1, 3, 64, 64), mask_ratio=0.5).loss.isfinite()
+
+
 @pytest.mark.parametrize("size", [(64, 96), (8, 64, 96)], ids=str)
 @torch.no_grad()
 def test_true_pixels_make_the_image_again(size: tuple[int, ...]) -> None:

@@ -1,7 +1,9 @@
 """Every config parses, builds with its host, and is what its name says."""
 
+import copy
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,9 @@ import torch
 from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+from model_zoo import DATA, recorded
 
+from hiera_dense.arch import AUTO
 from hiera_dense.folders import VARIABLE
 from hiera_dense.hiera import Hiera
 from hiera_dense.plan import windows_for
@@ -18,13 +22,15 @@ from hiera_dense.variants import WEIGHTS, resolve
 CONFIGS = sorted(p for p in (ROOT / "configs").rglob("*.py") if "_base_" not in p.parts)
 WHOLE = [p for p in CONFIGS if p.parent.name in ("mae", "classification")]  # of whole images
 DENSE = [p for p in CONFIGS if p not in WHOLE]
-PUBLIC = [p for p in CONFIGS if p.stem.endswith(("_coco", "_ade20k-512x512", "_in1k-224x224"))]
+PUBLIC = [p for p in CONFIGS if p.stem.split("_")[-1] in DATA]
 OWN = [p for p in CONFIGS if p not in PUBLIC]
-ARCHS = {"t": "tiny", "s": "small", "b": "base", "bplus": "base_plus", "l": "large", "h": "huge"}
+SIZES = {"t": "tiny", "s": "small", "b": "base", "bplus": "base_plus", "l": "large", "h": "huge"}
 NAME = re.compile(
-    r"[a-z0-9-]+_hiera-(?P<arch>[a-z]+)_([a-z0-9-]+_)?(?P<gpus>\d+)xb(?P<batch>\d+)-"
-    r"(?P<amp>amp-)?([a-z]+-)?(?P<length>\d+)(?P<unit>[eik])_[a-z0-9-]+?(-(?P<crop>\d+)x\d+)?"
+    r"[a-z0-9-]+_hiera-(?P<size>[a-z]+)(-(?P<kind>sam2|abswin|det))?_([a-z0-9-]+_)?"
+    r"(?P<gpus>\d+)xb(?P<batch>\d+)-(?P<amp>amp-)?([a-z]+-)?(?P<length>\d+)(?P<unit>[eikx])"
+    r"_[a-z0-9-]+?(-(?P<crop>\d+)x\d+)?"
 )
+RECORDED = recorded()
 IMAGES = {"coco": 118_287, "in1k-224x224": 1_281_167}
 KINDS = {"coco_folder": "instances", "class_folder": "classes"}
 
@@ -32,8 +38,16 @@ KINDS = {"coco_folder": "instances", "class_folder": "classes"}
 @pytest.fixture
 def cfg(path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """The config of a path; one that reads a folder gets drawn data."""
+    if path in PUBLIC:
+        return public(path)
     kind = next((k for base, k in KINDS.items() if f"/{base}.py" in path.read_text()), "segments")
     monkeypatch.setenv(VARIABLE, str(toy / kind))
+    return Config.fromfile(path)
+
+
+@cache
+def public(path: Path) -> Config:
+    """A config that reads no folder, parsed once; not to be changed."""
     return Config.fromfile(path)
 
 
@@ -50,29 +64,38 @@ def test_a_model_of_whole_images_builds(cfg: Config) -> None:
 
 
 @each(DENSE)
-def test_the_model_builds(cfg: Config) -> None:
+def test_the_model_builds(path: Path, cfg: Config) -> None:
     init_default_scope(cfg.default_scope)
     with torch.device("meta"):
-        model = MODELS.build(cfg.model)
+        model = MODELS.build(copy.deepcopy(cfg.model))  # some write into their config
     assert type(model.backbone).__name__ == "HieraBackbone"
-    features = cfg.model.neck if "neck" in cfg.model else cfg.model.decode_head
-    assert features.in_channels == list(model.backbone.trunk.arch.dims)
+    maps = [model.backbone.trunk.arch.dims[i] for i in model.backbone.out_indices]
+    takes = next(cfg.model[k] for k in ("neck", "panoptic_head", "decode_head") if k in cfg.model)
+    assert takes.in_channels == (maps if len(maps) > 1 else maps[0])
+    if path in PUBLIC:
+        assert sum(p.numel() for p in model.parameters()) == RECORDED[path.stem].parameters
 
 
 @each(CONFIGS)
 def test_the_name_tells_arch_batch_and_length(path: Path, cfg: Config) -> None:
     match = NAME.fullmatch(path.stem)
     assert match
-    arch = cfg.model.get("backbone", cfg.model).arch
-    assert arch == ARCHS[match["arch"]] if isinstance(arch, str) else match["arch"] == "xs"
+    backbone = cfg.model.get("backbone", cfg.model)
+    if isinstance(backbone.arch, str):
+        named = SIZES[match["size"]]
+        expected = {"sam2": f"sam2_{named}", "abswin": f"{named}_abswin"}.get(match["kind"], named)
+        assert backbone.arch == expected
+    else:
+        assert match["size"] == "xs"
+    assert ("rel_pos" in backbone) == (match["kind"] == "det")
     assert cfg.train_dataloader.batch_size == int(match["batch"])
     assert (cfg.optim_wrapper.type == "AmpOptimWrapper") == bool(match["amp"])
     total = int(match["gpus"]) * int(match["batch"])
-    per_unit = {"i": 1, "k": 1000, "e": IMAGES.get(path.stem.split("_")[-1], 0) / total}[
-        match["unit"]
-    ]
+    epoch = IMAGES.get(path.stem.split("_")[-1], 0) / total
+    per_unit = {"i": 1, "k": 1000, "e": epoch, "x": 12 * epoch}[match["unit"]]
     assert cfg.train_cfg.max_iters == pytest.approx(int(match["length"]) * per_unit, rel=0.01)
     assert cfg.param_scheduler[-1].end == cfg.train_cfg.max_iters
+    assert max(cfg.param_scheduler[-1].get("milestones", [0])) < cfg.train_cfg.max_iters
     if match["crop"]:
         assert cfg.crop_size == (int(match["crop"]),) * 2
 
@@ -120,10 +143,12 @@ def test_windows_at_1024_px_leave_no_padding_and_some_blocks_are_global(cfg: Con
     for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
         assert [t.size for t in pipeline if t.type == "Pad"] == [(1024, 1024)]
     backbone = cfg.model.backbone
+    assert backbone.get("global_att_blocks") or resolve(backbone.arch).global_att_blocks
+    if backbone.get("window_spec") != AUTO:  # as published, with padding
+        return
     windows = windows_for(resolve(backbone.arch, backbone.window_spec), (256, 256))
     assert all(256 // 2**stage % side[0] == 0 for stage, side in enumerate(windows))
     assert windows[2:] == ((16, 16), (8, 8))
-    assert backbone.global_att_blocks
 
 
 @each([p for p in OWN if p in DENSE])
@@ -167,4 +192,7 @@ def test_as_many_detections_are_kept_as_an_image_has_instances(
         content["annotations"] = [content["annotations"][0] | {"id": i} for i in range(1, 151)]
         (tmp_path / f"instances_{split}.json").write_text(json.dumps(content))
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    assert Config.fromfile(path).model.test_cfg.rcnn.max_per_img == 150
+    model = Config.fromfile(path).model
+    test_cfg = model.test_cfg.get("rcnn", model.test_cfg)
+    kept = test_cfg.get("max_per_img", test_cfg.get("max_per_image"))
+    assert kept == max(150, model.get("num_queries", 0) // 3)  # of DINO 300, as in its paper

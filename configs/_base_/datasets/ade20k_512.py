@@ -1,4 +1,5 @@
 # ADE20K, crops of 512 x 512, with mmseg's usual augmentation.
+_base_ = '../tta/ade20k.py'
 dataset_type = 'ADE20KDataset'
 data_root = 'data/ade/ADEChallengeData2016'
 crop_size = (512, 512)

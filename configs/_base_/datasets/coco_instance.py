@@ -16,3 +16,14 @@ test_pipeline = [
 train_dataloader = dict(batch_size=2, num_workers=4, dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
+# Views of three sizes around that of evaluation, without padding to a square.
+tta_views = _base_.tta_pipeline[1].transforms
+tta_pipeline = [
+    _base_.tta_pipeline[0],
+    dict(
+        type='TestTimeAug',
+        transforms=[[
+            dict(type='Resize', scale=(round(side * 5 / 3), side), keep_ratio=True)
+            for side in (640, 800, 960)
+        ], tta_views[1], *tta_views[3:]]),
+]

@@ -1,4 +1,5 @@
 # COCO 2017 with large-scale jitter of 0.1 to 2.0 around 1024 x 1024 (Hiera paper, appendix A.2).
+_base_ = '../tta/coco.py'
 dataset_type = 'CocoDataset'
 data_root = 'data/coco/'
 image_size = (1024, 1024)

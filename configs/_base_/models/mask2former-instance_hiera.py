@@ -1,6 +1,6 @@
 # Mask2Former for instances, in MMDetection.
 _base_ = './mask2former_head.py'
-num_classes = 80
+things = 80
 model = dict(
     type='Mask2Former',
     data_preprocessor=dict(
@@ -13,12 +13,12 @@ model = dict(
     backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
     panoptic_head=dict(
         **_base_.mask2former_head,
-        num_things_classes=num_classes,
+        num_things_classes=things,
         num_stuff_classes=0,
-        loss_cls=dict(_base_.loss_cls, class_weight=[1.0] * num_classes + [0.1])),
+        loss_cls=dict(_base_.loss_cls, class_weight=[1.0] * things + [0.1])),
     panoptic_fusion_head=dict(
         type='MaskFormerFusionHead',
-        num_things_classes=num_classes,
+        num_things_classes=things,
         num_stuff_classes=0,
         loss_panoptic=None,
         init_cfg=None),

@@ -1,6 +1,6 @@
 # Mask2Former for semantic segmentation, in MMSegmentation; needs MMDetection as well.
 _base_ = './mask2former_head.py'
-num_classes = 150
+classes = 150
 model = dict(
     type='EncoderDecoder',
     data_preprocessor=dict(
@@ -15,9 +15,9 @@ model = dict(
     backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
     decode_head=dict(
         **_base_.mask2former_head,
-        num_classes=num_classes,
+        num_classes=classes,
         align_corners=False,
-        loss_cls=dict(_base_.loss_cls, class_weight=[1.0] * num_classes + [0.1]),
+        loss_cls=dict(_base_.loss_cls, class_weight=[1.0] * classes + [0.1]),
         train_cfg=_base_.mask2former_train_cfg),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

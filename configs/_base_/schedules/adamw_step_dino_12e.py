@@ -7,7 +7,8 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={
             'backbone': dict(lr_mult=0.1),
-            'backbone.trunk.pos_embed': dict(lr_mult=0.1, decay_mult=0.)
+            'backbone.trunk.pos_embed': dict(lr_mult=0.1, decay_mult=0.),
+            'attn.rel_pos': dict(lr_mult=0.1, decay_mult=0.)
         }))
 param_scheduler = [
     dict(type='MultiStepLR', by_epoch=False, begin=0, end=88716, milestones=[81323])

@@ -9,6 +9,7 @@ optim_wrapper = dict(
         custom_keys={
             'backbone': dict(lr_mult=0.1, decay_mult=1.),
             'backbone.trunk.pos_embed': dict(lr_mult=0.1, decay_mult=0.),
+            'attn.rel_pos': dict(lr_mult=0.1, decay_mult=0.),
             'query_embed': dict(decay_mult=0.),
             'query_feat': dict(decay_mult=0.),
             'level_embed': dict(decay_mult=0.)
