@@ -21,7 +21,7 @@ def configs_of(host: str) -> Path:
     return Path(spec.origin).parent / ".mim" / "configs"
 
 
-HOSTS = ("mmdet", "mmdet", "mmseg")
+HOSTS = ("mmdet", "mmdet", "mmdet", "mmseg")
 
 
 @pytest.mark.parametrize(("example", "host"), zip(EXAMPLES, HOSTS, strict=False))

@@ -131,15 +131,19 @@ def _multiply_adds(run: Run) -> int:
 
 def _kept_by_fakes(cfg: Config, size: Size) -> int:
     """Bytes that a training step keeps of the parts that need no values."""
-    with FakeTensorMode(allow_non_fake_inputs=True):
+    with torch.device("meta"):
         model = revert_sync_batchnorm(_build(cfg.model)).train()  # its sums need a GPU
-        images = torch.zeros(2, 3, *size)  # a norm over one value would refuse
-        heads = _convolutional(model)
-        half = cfg.optim_wrapper.type == "AmpOptimWrapper"
-        with _keeping(model) as kept, torch.autocast("cpu", torch.bfloat16, enabled=half):
-            maps = model.backbone(images)
-            if heads:
-                heads(maps, 2 * SAMPLES, 2 * POSITIVES)
+    model.to_empty(device="cpu")  # plain parameters: the trunk treats no others as its own
+    heads = _convolutional(model)
+    half = cfg.optim_wrapper.type == "AmpOptimWrapper"
+    with (
+        FakeTensorMode(allow_non_fake_inputs=True),
+        _keeping(model) as kept,
+        torch.autocast("cpu", torch.bfloat16, enabled=half),
+    ):
+        maps = model.backbone(torch.zeros(2, 3, *size))  # a norm over one value would refuse
+        if heads:
+            heads(maps, 2 * SAMPLES, 2 * POSITIVES)
         return sum(kept.values()) // 2
 
 

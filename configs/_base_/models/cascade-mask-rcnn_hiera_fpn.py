@@ -1,8 +1,6 @@
 # Cascade Mask R-CNN (Cai and Vasconcelos, 2018) with the heads of our Mask R-CNN: three box heads, each
 # trained on the boxes of the one before and with a stricter overlap, regardless of class; mmdet's values.
 _base_ = './mask-rcnn_hiera_fpn.py'
-box_head = _base_.model.roi_head.bbox_head
-rcnn = _base_.model.train_cfg.rcnn
 cascade = [
     dict(overlap=0.5, stds=[0.1, 0.1, 0.2, 0.2]),
     dict(overlap=0.6, stds=[0.05, 0.05, 0.1, 0.1]),
@@ -16,16 +14,17 @@ model = dict(
         stage_loss_weights=[1, 0.5, 0.25],
         bbox_head=[
             dict(
-                box_head,
+                _base_.model.roi_head.bbox_head,
                 reg_class_agnostic=True,
-                bbox_coder=dict(box_head.bbox_coder, target_stds=stage['stds']))
+                bbox_coder=dict(
+                    _base_.model.roi_head.bbox_head.bbox_coder, target_stds=stage['stds']))
             for stage in cascade
         ]),
     train_cfg=dict(rcnn=[
         dict(
-            rcnn,
+            _base_.model.train_cfg.rcnn,
             assigner=dict(
-                rcnn.assigner,
+                _base_.model.train_cfg.rcnn.assigner,
                 pos_iou_thr=stage['overlap'],
                 neg_iou_thr=stage['overlap'],
                 min_pos_iou=stage['overlap'],
