@@ -28,9 +28,12 @@ class WholeFiles(LocalBackend):  # type: ignore[misc]  # mmengine ships no types
         path = Path(filepath)
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(path.name + PART)
-        with part.open("wb") as file:
-            file.write(obj)
-            file.flush()
+        part.write_bytes(obj)
+        self.adopt(part, path)
+
+    def adopt(self, part: Path, path: Path) -> None:
+        """Give a file that is complete its name, once it is on the disk."""
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
         self._outdated.discard(path)
@@ -62,6 +65,14 @@ class CheckpointHook(MMEngineCheckpointHook):  # type: ignore[misc]  # mmengine 
         if runner.rank == 0:
             for path in _half_written(Path(self.out_dir)):
                 path.unlink(missing_ok=True)
+
+    def before_save_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Correct the number of iterations, which mmengine's `FlexibleRunner` counts one too many.
+
+        It does after a validation. The number that a training goes on from is also in the hub.
+        """
+        if (last := runner.message_hub.get_info("iter")) is not None:
+            checkpoint["meta"]["iter"] = last + 1
 
 
 def _half_written(folder: Path) -> Iterator[Path]:

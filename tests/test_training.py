@@ -284,23 +284,6 @@ def test_a_trained_checkpoint_is_the_start_of_another_model(
         assert torch.equal(tensor, state[f"backbone.{name}"])
 
 
-def test_two_processes_train_on_a_cpu(small: dict[str, Path], toy: Path, tmp_path: Path) -> None:
-    command = [ROOT / "tools/dist_train.sh", small["mmseg"], "2", "--data", toy / "segments"]
-    options = ["--work-dir", tmp_path, "--cfg-options", *SHORT]
-    run = subprocess.run(
-        [*command, *options],
-        capture_output=True,
-        text=True,
-        env=environment(None) | {"PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""},
-        cwd=ROOT,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]
-    assert "Distributed launcher: pytorch" in run.stdout + run.stderr
-    assert "mIoU" in scalars(tmp_path)[-1]
-    assert (tmp_path / "iter_2.pth").exists()
-
-
 def test_five_channels(toy: Path, tmp_path: Path) -> None:
     """The example of the README."""
     config = tmp_path / "config.py"

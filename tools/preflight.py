@@ -2,13 +2,93 @@
 
 import random
 import sys
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
+from mmengine.config import Config, ConfigDict
+from mmengine.device import get_device
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
+
+FSDP, DEEPSPEED = "hiera_dense.FSDPStrategy", "DeepSpeedStrategy"
+
+
+def check_engine(cfg: Config) -> None:
+    """Look whether the way that a config trains in can do what else the config asks for.
+
+    mmengine says nothing, or much later, where it cannot.
+
+    Raises:
+        SystemExit: With a message, where it cannot.
+    """
+    wrapper = cfg.optim_wrapper
+    if wrapper.get("type") == "AmpOptimWrapper" and get_device() == "cpu":
+        sys.exit(
+            "AmpOptimWrapper needs a GPU; expected --cfg-options optim_wrapper.type=OptimWrapper, "
+            "without --amp"
+        )
+    kind, runner = cfg.get("strategy", {}).get("type"), cfg.get("runner_type")
+    if kind is None and runner is None:
+        return
+    if kind not in (FSDP, DEEPSPEED) or runner != "FlexibleRunner":
+        sys.exit(
+            f"runner_type {runner!r} with the strategy {kind!r}; expected neither, or "
+            f"'FlexibleRunner' with {FSDP!r} or {DEEPSPEED!r} (configs/_base_/strategies)"
+        )
+    if cfg.launcher == "none":
+        sys.exit(f"{kind} needs a launcher; expected tools/dist_train.sh or tools/slurm_train.sh")
+    if any(hook.get("type") == "EMAHook" for hook in cfg.get("custom_hooks", [])):
+        sys.exit(f"{kind}: EMAHook copies whole weights, of which a process holds a share")
+    _check_fsdp(wrapper) if kind == FSDP else _check_deepspeed(cfg)
+
+
+def _check_fsdp(wrapper: ConfigDict) -> None:
+    clip = wrapper.get("clip_grad") or {}
+    if clip.get("type", "norm") == "norm" and clip:
+        sys.exit(
+            f"{FSDP}: clip_grad={dict(clip)} would take the norm of the share that a process "
+            "holds; expected clip_grad=None, or dict(type='value', clip_value=...)"
+        )
+    if wrapper.get("constructor") == "hiera_dense.LayerDecayOptimWrapperConstructor":
+        sys.exit(
+            f"{FSDP}: layer decay tells matrices by their shape, and shares have none; expected "
+            "no constructor, with paramwise_cfg as in configs/_base_/schedules/adamw_step_100e.py"
+        )
+
+
+def _check_deepspeed(cfg: Config) -> None:
+    wrapper = dict(cfg.optim_wrapper)
+    if others := sorted(set(wrapper) - {"type", "optimizer", "constructor", "paramwise_cfg"}):
+        sys.exit(
+            f"{DEEPSPEED}: optim_wrapper has {', '.join(others)}, which DeepSpeedOptimWrapper does "
+            "not know; expected strategy.gradient_accumulation_steps, gradient_clipping, bf16, fp16"
+        )
+    if wrapper.get("type") != "DeepSpeedOptimWrapper":
+        sys.exit(f"{DEEPSPEED}: {wrapper.get('type')}; expected DeepSpeedOptimWrapper, no --amp")
+    if cfg.get("auto_scale_lr", {}).get("enable"):
+        sys.exit(f"{DEEPSPEED} leaves the learning rate as it is; expected no --auto-scale-lr")
+    if find_spec("deepspeed") is None:
+        sys.exit(f"{DEEPSPEED}: no deepspeed; expected what `pip install deepspeed` installs")
+
+
+def check_dtype(runner: Runner) -> None:
+    """Compare the dtype of a training with what its model has.
+
+    Raises:
+        SystemExit: With a message, where mmcv has no operator for it.
+    """
+    strategy = runner.cfg.get("strategy", {})
+    dtypes = (
+        runner.cfg.optim_wrapper.get("dtype"),
+        strategy.get("model_wrapper", {}).get("mixed_precision", {}).get("param_dtype"),
+        "bfloat16" if strategy.get("bf16", {}).get("enabled") else None,
+    )
+    names = {type(module).__name__ for module in _model_of(runner).modules()}
+    if "bfloat16" in dtypes and "RoIAlign" in names:
+        sys.exit("bfloat16: mmcv's RoIAlign does not have it; expected float16, or float32")
 
 
 def check_channels(runner: Runner) -> None:

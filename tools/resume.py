@@ -10,7 +10,16 @@ from mmengine.runner import CheckpointLoader
 
 
 def resume_from(checkpoint: str, cfg: Config) -> None:
-    """Let a config go on from a checkpoint; `auto`: from the last whole one, if there is any."""
+    """Let a config go on from a checkpoint; `auto`: from the last whole one, if there is any.
+
+    Raises:
+        SystemExit: With a message, where the config trains with DeepSpeed.
+    """
+    if cfg.get("strategy", {}).get("type") == "DeepSpeedStrategy":
+        sys.exit(
+            "--resume: DeepSpeed reads its checkpoints by running code in them; expected, for a "
+            "folder that you trust, --cfg-options resume=True load_from=FOLDER randomness.seed=SEED"
+        )
     found = last_whole_checkpoint(checkpoint_folder(cfg)) if checkpoint == "auto" else checkpoint
     if found is None:
         return

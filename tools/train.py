@@ -4,13 +4,15 @@ import os
 import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
+from typing import Any
 
 from check_data import check, tell
 from guard import refuse_code
 from mmengine.config import Config
+from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from options import default_work_dir, load_config, make_parser, start_processes
-from preflight import check_channels, check_classes
+from preflight import check_channels, check_classes, check_dtype, check_engine
 from resume import resume_from
 
 from hiera_dense.errors import CheckpointError
@@ -21,6 +23,16 @@ def check_own_data(cfg: Config) -> None:
     is_first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
     with nullcontext() if is_first else redirect_stdout(None):
         tell(cfg.own_data, check(cfg.own_data))
+
+
+def build_runner(cfg: Config) -> Any:
+    """mmengine's runner, or the one that a config names in `runner_type`, with a model."""
+    if "runner_type" not in cfg:
+        return Runner.from_cfg(cfg)
+    runner = RUNNERS.build(cfg)
+    if isinstance(runner.model, dict):  # as it leaves it until it trains
+        runner.model = runner.strategy.build_model(runner.model)
+    return runner
 
 
 def main() -> None:
@@ -54,6 +66,7 @@ def main() -> None:
         if "auto_scale_lr" not in cfg:
             parser.error(f"--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size")
         cfg.auto_scale_lr.enable = True
+    check_engine(cfg)
     refuse_code()
     try:
         if args.resume:
@@ -61,7 +74,8 @@ def main() -> None:
         if "own_data" in cfg and not args.skip_data_check:
             check_own_data(cfg)
         start_processes(cfg)
-        runner = Runner.from_cfg(cfg)
+        runner = build_runner(cfg)
+        check_dtype(runner)
         check_channels(runner)
         check_classes(runner)
         runner.train()
