@@ -7,6 +7,7 @@ CUDA kernel does.
 """
 
 import copy
+import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -206,6 +207,8 @@ def _keeping(model: nn.Module) -> Iterator[dict[int, int]]:
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
         yield kept
+    alive.clear()
+    gc.collect()  # gigabytes may hang in a circle of graph and hooks
 
 
 class _Kernel(torch.autograd.Function):
