@@ -331,19 +331,21 @@ class Hiera(nn.Module, HubModel):
         parts: dict[int, list[Tensor]] = {step.block: [] for step in (*ends, run[-1])}
         pads = [padding_mask(step.layout, batch, x.device) for step in run]
         shape: tuple[int, ...] = ()
-        if run[0].is_global:  # what follows attention works on each token by itself
+        # What FSDP wraps has its weights only while it is called itself, in every process as often.
+        is_plain = all(type(self._block(step)) is HieraBlock for step in run)
+        if run[0].is_global and is_plain:  # what follows attention works on each token by itself
             x = self._block(run[0]).attend(x, batch, run[0].layout.window, is_global=True)
             shape, x = x.shape, x.flatten(0, 1)
         # Drop path needs all of an image at once.
-        for rows in slices(x) if is_lean(x) and not self.training else WHOLE:
+        for rows in slices(x) if is_lean(x) and not self.training and is_plain else WHOLE:
             part = x[rows]
             for step, padding in zip(run, pads, strict=True):
                 block = self._block(step)
-                if step.is_global:
+                if step.is_global and is_plain:
                     part = block.transform(part, batch)
                 else:
                     hidden = None if padding is None else padding[rows]
-                    part = block(part, batch, step.layout.window, hidden)
+                    part = block(part, batch, step.layout.window, hidden, step.is_global)
                 if step.block in parts:
                     parts[step.block].append(part)
         features = {block: joined(rows) for block, rows in parts.items()}
