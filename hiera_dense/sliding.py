@@ -141,8 +141,14 @@ class Sliding:
     def _cut(self, image: Tensor, metainfo: dict[str, Any]) -> list[tuple[Side, Side]]:
         """Patches, row by row."""
         scale = metainfo.get("scale_factor", (1.0, 1.0))[::-1]  # mmdet has the width first
+        lengths = (  # mmdet's Pad makes `img_shape` that of the padded image
+            min(length, round(whole * factor))
+            for length, whole, factor in zip(
+                metainfo["img_shape"], metainfo["ori_shape"], scale, strict=False
+            )
+        )
         sides = zip(
-            metainfo["img_shape"],
+            lengths,
             image.shape[1:],
             metainfo["ori_shape"],
             scale,
@@ -172,9 +178,7 @@ class Sliding:
             )
             samples.append(DetDataSample(metainfo={**metainfo, **told}))
         for sample in super().predict(torch.stack(inputs), samples):  # type: ignore[misc]
-            if "pred_instances" not in sample or not (
-                "bboxes" in sample.pred_instances and _have_size(sample.pred_instances.bboxes)
-            ):
+            if "pred_instances" not in sample or not _has_boxes(sample.pred_instances):
                 raise ValueError(
                     f"{type(self).__mro__[2].__name__} predicts no boxes; expected a detector that "
                     "does, since patches are merged by them"
@@ -203,9 +207,11 @@ def sliding_detector(detector: str, slide: dict[str, Any], **kwargs: Any) -> Any
     return type(f"Sliding{plain.__name__}", (Sliding, plain), {})(slide=Slide(**slide), **kwargs)
 
 
-def _have_size(boxes: Tensor) -> bool:
-    """Whether boxes are any, other than the zeros of a detector that has masks only."""
-    return not len(boxes) or bool(boxes.any())
+def _has_boxes(found: Any) -> bool:
+    """Whether detections have boxes, other than the zeros of a detector that has masks only."""
+    if "bboxes" not in found:
+        return False
+    return bool(found.bboxes.any()) or "masks" not in found or not found.masks.any()
 
 
 def _are_cut(found: Any, patch: tuple[Side, Side]) -> Tensor:

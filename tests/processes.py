@@ -10,7 +10,9 @@ import socket
 import sys
 from collections.abc import Callable
 from multiprocessing import get_context
+from multiprocessing.context import ForkServerContext
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import torch
@@ -34,9 +36,7 @@ def launch(args: list[str], processes: int = 0, main: Callable[[], None] = train
         Of each process all values of its scalars, by name; its seed; and the number of weights
         that it `held`, where they were shared out.
     """
-    context = get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)
-    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # which the server does not get otherwise
+    context = _context()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -62,14 +62,45 @@ def launch(args: list[str], processes: int = 0, main: Callable[[], None] = train
     return [json.loads(out.read_text()) for out in outs]
 
 
-def _work(main: Callable[[], None], args: list[str], out: Path, variables: dict[str, str]) -> None:
-    with out.with_suffix(".log").open("w") as log:
-        os.dup2(log.fileno(), 1)
-        os.dup2(log.fileno(), 2)
+def call(main: Callable[[], None], args: list[str], variables: dict[str, str]) -> str:
+    """Run a tool as from the command line, and return what it printed.
+
+    Args:
+        main: The tool.
+        args: Its arguments.
+        variables: Of its environment, besides this process's.
+    """
+    with NamedTemporaryFile() as log:
+        process = _context().Process(target=_talk, args=(main, args, Path(log.name), variables))
+        process.start()
+        process.join(LIMIT)
+        process.kill()
+        process.join()
+        text = Path(log.name).read_text()
+    assert process.exitcode == 0, text[-3000:]
+    return text
+
+
+def _context() -> ForkServerContext:
+    context = get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    os.environ["PYTHONPATH"] = os.pathsep.join(sys.path)  # which the server does not get otherwise
+    return context
+
+
+def _talk(main: Callable[[], None], args: list[str], log: Path, variables: dict[str, str]) -> None:
+    with log.open("w") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
     os.environ.update(variables)
     torch.set_num_threads(1)
     sys.argv = ["tool", *args]
     main()
+    sys.stdout.flush()
+
+
+def _work(main: Callable[[], None], args: list[str], out: Path, variables: dict[str, str]) -> None:
+    _talk(main, args, out.with_suffix(".log"), variables)
     scalars = MessageHub.get_current_instance().log_scalars
     history = {name: scalars[name].data[0].tolist() for name in scalars}
     shards = [m for m in gc.get_objects() if isinstance(m, FullyShardedDataParallel)]

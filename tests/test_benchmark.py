@@ -14,17 +14,17 @@ def test_contestants_run_and_who_cannot_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = ["ours:tiny:auto", "without:all:tiny:auto@bfloat16", "fair:tiny", "nobody:tiny"]
-    options = ["--size", "64", "96x32", "--runs", "1", "--threads", "1"]
+    options = ["--size", "96x32", "--runs", "1", "--threads", "1"]
     files = ["--json", str(tmp_path / "r.json"), "--plot", str(tmp_path / "r.png")]
     monkeypatch.setattr(sys, "argv", ["benchmark.py", *names, *options, *files])
     benchmark.main()
     text = capsys.readouterr().out
     assert text.startswith("eval, float32, batch 1, eager, torch ")
-    assert text.count("| nobody:tiny | cannot: ValueError: unknown contestant 'nobody:tiny'; ") == 2
+    assert text.count("| nobody:tiny | cannot: ValueError: unknown contestant 'nobody:tiny'; ") == 1
     results = [Result(**r) for r in json.loads((tmp_path / "r.json").read_text())["results"]]
-    assert [r.name for r in results] == names * 2
-    assert [tuple(r.size) for r in results[::4]] == [(64, 64), (96, 32)]
-    ours, plain, fair, _ = results[:4]
+    assert [r.name for r in results] == names
+    assert {tuple(r.size) for r in results} == {(96, 32)}
+    ours, plain, fair, _ = results
     assert len(ours.seconds) == len(plain.seconds) == 1
     assert ours.memory > 0
     assert ours.flops == plain.flops

@@ -73,7 +73,10 @@ def test_the_model_builds(path: Path, cfg: Config) -> None:
     takes = next(cfg.model[k] for k in ("neck", "panoptic_head", "decode_head") if k in cfg.model)
     assert takes.in_channels == (maps if len(maps) > 1 else maps[0])
     if path.stem in RECORDED:
-        assert sum(p.numel() for p in model.parameters()) == RECORDED[path.stem].parameters
+        # mmdet 3.5's DINO has a layer of 131,072 parameters that 3.3's has not.
+        tolerance = 131_072 if cfg.model.type == "DINO" else 0
+        count = sum(p.numel() for p in model.parameters())
+        assert count == pytest.approx(RECORDED[path.stem].parameters, abs=tolerance)
 
 
 @each(CONFIGS)
@@ -141,8 +144,12 @@ def test_a_public_recipe_tells_results_and_its_batch(path: Path, cfg: Config) ->
 
 @each([p for p in PUBLIC if "lsj" in p.stem])
 def test_windows_at_1024_px_leave_no_padding_and_some_blocks_are_global(cfg: Config) -> None:
-    for pipeline in (cfg.train_pipeline, cfg.test_pipeline):
-        assert [t.size for t in pipeline if t.type == "Pad"] == [(1024, 1024)]
+    assert [t.size for t in cfg.train_pipeline if t.type == "Pad"] == [(1024, 1024)]
+    pads = [t.size for t in cfg.test_pipeline if t.type == "Pad"]
+    # Mask2Former of mmdet takes what was padded there for a part of the image.
+    assert pads == ([] if cfg.model.type == "Mask2Former" else [(1024, 1024)])
+    assert ("'Pad'" in str(cfg.tta_pipeline)) == bool(pads)
+    assert cfg.test_dataloader.dataset.pipeline == cfg.test_pipeline
     backbone = cfg.model.backbone
     assert backbone.get("global_att_blocks") or resolve(backbone.arch).global_att_blocks
     if backbone.get("window_spec") != AUTO:  # as published, with padding
@@ -196,4 +203,6 @@ def test_as_many_detections_are_kept_as_an_image_has_instances(
     model = Config.fromfile(path).model
     test_cfg = model.test_cfg.get("rcnn", model.test_cfg)
     kept = test_cfg.get("max_per_img", test_cfg.get("max_per_image"))
-    assert kept == max(150, model.get("num_queries", 0) // 3)  # of DINO 300, as in its paper
+    assert kept == (300 if model.type == "DINO" else 150)
+    head = model.get("panoptic_head", model)
+    assert head.get("num_queries", kept) >= kept  # the best of queries x classes

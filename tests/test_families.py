@@ -21,6 +21,7 @@ loader = dict(num_workers=0, persistent_workers=False)
 train_dataloader = dict(batch_size=2, dataset=dict(pipeline=train_pipeline), **loader)
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline), **loader)
 test_dataloader = val_dataloader
+default_hooks = dict(checkpoint=dict(save_optimizer=False, save_best=None))
 arch = dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))
 model = dict(backbone=dict(arch=arch), {parts})
 """

@@ -32,9 +32,11 @@ def loaded_after(code: str) -> set[str]:
         ),
         (
             HOSTS,
-            (".backbone", ".pretrained", ".mae", ".classifier", ".image_datasets", ".norms")
-            + (".layer_decay", ".saving", ".datasets", ".metrics", ".pyramid", ".sliding", ".tta")
-            + (".sharding", ".reconstructions"),
+            (
+                *(".backbone", ".pretrained", ".mae", ".classifier", ".image_datasets", ".norms"),
+                *(".layer_decay", ".saving", ".datasets", ".metrics", ".pyramid", ".sliding"),
+                *(".tta", ".sharding", ".reconstructions"),
+            ),
         ),
     ],
     ids=["nothing", "torch", "torch-timm", "mmengine"],

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import test as evaluate
 import torch
+import torch.nn.functional as F
 from mmdet.evaluation import CocoMetric
 from mmdet.models import BaseDetector
 from mmdet.registry import MODELS as DETECTORS
@@ -163,6 +164,29 @@ def test_a_resized_image_is_answered_in_its_own_pixels(scale: float) -> None:
     assert torch.equal(found.bboxes, expected.bboxes)
     size = tuple(round(side / scale) for side in SIZE)
     assert np.array_equal(decode(found.masks, size), expected.masks.numpy())
+
+
+def test_padding_in_the_pipeline_moves_nothing() -> None:
+    """mmdet's `Pad` makes `img_shape` that of the padded image."""
+    objects = [(1, slice(45, 60), slice(40, 58)), (2, slice(80, 90), slice(130, 150))]
+    image = F.pad(image_with(objects), (0, 30, 0, 90))
+    sample = sample_of(SIZE, 0.5)
+    sample.set_metainfo(dict(img_shape=tuple(image.shape[-2:])))
+    found = sliding().predict(image, [sample])[0].pred_instances
+    order = found.labels.argsort()
+    assert found.bboxes[order].tolist() == [[80, 90, 116, 120], [260, 160, 300, 180]]
+
+
+def test_a_patch_with_empty_masks_has_no_detections_to_refuse() -> None:
+    """Mask2Former's boxes are zero where its masks are empty."""
+    model = sliding(boxes=False)
+    model.find = lambda image, sample: InstanceData(
+        bboxes=torch.zeros(2, 4),
+        labels=torch.zeros(2, dtype=torch.long),
+        scores=torch.ones(2),
+        masks=torch.zeros(2, *sample.ori_shape, dtype=torch.bool),
+    )
+    model.predict(image_with([]), [sample_of(SIZE)])
 
 
 @pytest.mark.parametrize(("batch", "expected"), [(1, [1] * 8), (3, [3, 3, 2]), (99, [8])])

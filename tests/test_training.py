@@ -24,6 +24,7 @@ import train
 from conftest import ROOT, Runs
 from mmengine.config import Config
 from PIL import Image
+from processes import call
 from test_readme import EXAMPLES
 
 from hiera_dense.backbone import HieraBackbone
@@ -32,6 +33,7 @@ from hiera_dense.folders import VARIABLE
 
 DETECTOR = ROOT / "configs/demo/mask-rcnn_hiera-t_fpn_1xb3-200i_toy.py"
 SEGMENTER = ROOT / "configs/demo/upernet_hiera-t_1xb4-200i_toy-128x128.py"
+TOOLS = {"train.py": train.main, "test.py": evaluate.main}
 SHORT = [
     "train_cfg.max_iters=2",
     "train_cfg.val_interval=2",
@@ -72,12 +74,15 @@ def environment(data: Path | None) -> dict[str, str]:
 
 
 def run_tool(tool: str | Path, *args: str | Path, data: Path | None = None) -> str:
-    """Run a script of tools/ (or any other, given by its path) and return what it printed.
+    """Run train.py or test.py (or any other script, given by its path); returns what it printed.
 
     Args:
         data: Named in the environment.
     """
-    command = [sys.executable, ROOT / "tools" / tool, *args]
+    if tool in TOOLS:
+        variables = {VARIABLE: str(data) if data else ""}
+        return call(TOOLS[tool], list(map(str, args)), variables)
+    command = [sys.executable, tool, *args]
     env = environment(data)
     run = subprocess.run(command, capture_output=True, text=True, env=env, cwd=ROOT, check=False)
     assert run.returncode == 0, run.stdout[-3000:] + run.stderr[-3000:]

@@ -40,7 +40,7 @@ def check_engine(cfg: Config) -> None:
         )
     if cfg.launcher == "none":
         sys.exit(f"{kind} needs a launcher; expected tools/dist_train.sh or tools/slurm_train.sh")
-    if any(hook.get("type") == "EMAHook" for hook in cfg.get("custom_hooks", [])):
+    if any(str(hook.get("type")).endswith("EMAHook") for hook in cfg.get("custom_hooks", [])):
         sys.exit(f"{kind}: EMAHook copies whole weights, of which a process holds a share")
     _check_fsdp(wrapper) if kind == FSDP else _check_deepspeed(cfg)
 
@@ -87,8 +87,9 @@ def check_dtype(runner: Runner) -> None:
         "bfloat16" if strategy.get("bf16", {}).get("enabled") else None,
     )
     names = {type(module).__name__ for module in _model_of(runner).modules()}
-    if "bfloat16" in dtypes and "RoIAlign" in names:
-        sys.exit("bfloat16: mmcv's RoIAlign does not have it; expected float16, or float32")
+    lacking = sorted(names & {"RoIAlign", "MultiScaleDeformableAttention"})
+    if "bfloat16" in dtypes and lacking:
+        sys.exit(f"bfloat16: mmcv's {lacking[0]} does not have it; expected float16, or float32")
 
 
 def check_channels(runner: Runner) -> None:

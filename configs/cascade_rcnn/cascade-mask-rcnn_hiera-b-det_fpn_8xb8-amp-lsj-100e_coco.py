@@ -1,6 +1,6 @@
 # HieraDet-B as its paper describes it, Cascade Mask R-CNN on COCO, 100 epochs, large-scale jitter,
-# after Hiera (Ryali et al., ICML 2023), appendix A.2. At batch 64: learning rate as published for
-# Hiera-B; drop path as published for Hiera-B.
+# after Hiera (Ryali et al., ICML 2023), appendix A.2. At batch 64: learning rate as published for Mask
+# R-CNN with Hiera-B; drop path as published for Mask R-CNN with Hiera-B.
 # Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0.
 # Command: tools/dist_train.sh \
 #     configs/cascade_rcnn/cascade-mask-rcnn_hiera-b-det_fpn_8xb8-amp-lsj-100e_coco.py 8

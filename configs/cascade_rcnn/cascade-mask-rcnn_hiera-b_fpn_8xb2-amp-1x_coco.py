@@ -1,5 +1,5 @@
 # Hiera-B, Cascade Mask R-CNN on COCO, 12 epochs. Learning rate: mmdet's for Swin at batch 16. Drop
-# path: as published for 100 epochs.
+# path: as published for Mask R-CNN for 100 epochs.
 # Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0.
 # Command: tools/dist_train.sh \
 #     configs/cascade_rcnn/cascade-mask-rcnn_hiera-b_fpn_8xb2-amp-1x_coco.py 8

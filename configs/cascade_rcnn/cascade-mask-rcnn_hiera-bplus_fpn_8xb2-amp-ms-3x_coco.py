@@ -1,5 +1,5 @@
 # Hiera-B+, Cascade Mask R-CNN on COCO, 36 epochs, many scales. Learning rate: mmdet's for Swin at batch
-# 16. Drop path: as published for 100 epochs.
+# 16. Drop path: as published for Mask R-CNN for 100 epochs.
 # Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0.
 # Command: tools/dist_train.sh \
 #     configs/cascade_rcnn/cascade-mask-rcnn_hiera-bplus_fpn_8xb2-amp-ms-3x_coco.py 8

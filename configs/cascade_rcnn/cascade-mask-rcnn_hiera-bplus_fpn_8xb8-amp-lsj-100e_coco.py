@@ -1,5 +1,6 @@
 # Hiera-B+, Cascade Mask R-CNN on COCO, 100 epochs, large-scale jitter, after Hiera (Ryali et al., ICML
-# 2023), appendix A.2. At batch 64: learning rate as published; drop path as published.
+# 2023), appendix A.2. At batch 64: learning rate as published for Mask R-CNN; drop path as published
+# for Mask R-CNN.
 # Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0.
 # Command: tools/dist_train.sh \
 #     configs/cascade_rcnn/cascade-mask-rcnn_hiera-bplus_fpn_8xb8-amp-lsj-100e_coco.py 8

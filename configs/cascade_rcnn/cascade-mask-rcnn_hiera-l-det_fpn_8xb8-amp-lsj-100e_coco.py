@@ -1,6 +1,6 @@
 # HieraDet-L as its paper describes it, Cascade Mask R-CNN on COCO, 100 epochs, large-scale jitter,
-# after Hiera (Ryali et al., ICML 2023), appendix A.2. At batch 64: learning rate as published for
-# Hiera-L; drop path as published for Hiera-L.
+# after Hiera (Ryali et al., ICML 2023), appendix A.2. At batch 64: learning rate as published for Mask
+# R-CNN with Hiera-L; drop path as published for Mask R-CNN with Hiera-L.
 # Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0.
 # Command: tools/dist_train.sh \
 #     configs/cascade_rcnn/cascade-mask-rcnn_hiera-l-det_fpn_8xb8-amp-lsj-100e_coco.py 8

@@ -1,5 +1,5 @@
 # HieraDet-L of SAM 2.1, Cascade Mask R-CNN on COCO, 36 epochs, many scales. Learning rate: mmdet's for
-# Swin at batch 16. Drop path: as published for Hiera-L for 100 epochs.
+# Swin at batch 16. Drop path: as published for Mask R-CNN with Hiera-L for 100 epochs.
 # Hardware: 8 GPUs. Weights: SAM 2.1, Apache-2.0.
 # Command: tools/dist_train.sh \
 #     configs/cascade_rcnn/cascade-mask-rcnn_hiera-l-sam2_fpn_8xb2-amp-ms-3x_coco.py 8

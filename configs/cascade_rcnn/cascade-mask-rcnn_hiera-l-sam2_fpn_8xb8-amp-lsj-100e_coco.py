@@ -1,6 +1,6 @@
 # HieraDet-L of SAM 2.1, Cascade Mask R-CNN on COCO, 100 epochs, large-scale jitter, after Hiera (Ryali
-# et al., ICML 2023), appendix A.2. At batch 64: learning rate as published for Hiera-L; drop path as
-# published for Hiera-L.
+# et al., ICML 2023), appendix A.2. At batch 64: learning rate as published for Mask R-CNN with Hiera-L;
+# drop path as published for Mask R-CNN with Hiera-L.
 # Hardware: 8 GPUs. Weights: SAM 2.1, Apache-2.0.
 # Command: tools/dist_train.sh \
 #     configs/cascade_rcnn/cascade-mask-rcnn_hiera-l-sam2_fpn_8xb8-amp-lsj-100e_coco.py 8

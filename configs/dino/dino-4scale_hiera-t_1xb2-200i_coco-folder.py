@@ -7,6 +7,7 @@ _base_ = [
     '../_base_/schedules/adamw_cosine_200i.py', '../_base_/mmdet_runtime.py'
 ]
 model = dict(
+    num_queries=max(900, _base_.max_per_img),
     backbone=dict(arch='tiny'),
     bbox_head=dict(num_classes=_base_.num_classes),
     test_cfg=dict(max_per_img=max(300, _base_.max_per_img)))

@@ -10,6 +10,7 @@ _base_ = [
 model = dict(
     backbone=dict(arch='tiny'),
     panoptic_head=dict(
+        num_queries=max(100, _base_.max_per_img),
         num_things_classes=_base_.num_classes,
         loss_cls=dict(class_weight=[1.0] * _base_.num_classes + [0.1])),
     panoptic_fusion_head=dict(num_things_classes=_base_.num_classes),

@@ -6,10 +6,9 @@
 # Published: none. Ours: not yet run.
 _base_ = [
     '../_base_/models/mask2former-instance_hiera.py', '../_base_/backbones/hiera-t.py',
-    '../_base_/datasets/coco_instance_lsj.py', '../_base_/schedules/adamw_step_mask2former_50e.py',
-    '../_base_/mmdet_runtime.py'
+    '../_base_/datasets/coco_instance_lsj_mask2former.py',
+    '../_base_/schedules/adamw_step_mask2former_50e.py', '../_base_/mmdet_runtime.py'
 ]
 model = dict(
     backbone=dict(**_base_.backbone, **_base_.windows, drop_path_rate=0.1),
     panoptic_head=dict(in_channels=_base_.channels))
-train_dataloader = dict(batch_size=2)

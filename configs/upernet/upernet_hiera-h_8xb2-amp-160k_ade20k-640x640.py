@@ -10,8 +10,8 @@ _base_ = [
     '../_base_/datasets/ade20k_640.py', '../_base_/schedules/adamw_poly_160k.py',
     '../_base_/mmseg_runtime.py'
 ]
-# Windows and global stages as published. Crops of one size in training and, sliding, in evaluation:
-# the position table sees one size.
+# Windows and global stages as published. Crops of one size in training and, sliding, in evaluation: the
+# position table sees one size.
 model = dict(
     data_preprocessor=dict(size=(640, 640), size_divisor=None),
     backbone=dict(**_base_.backbone, drop_path_rate=0.3),

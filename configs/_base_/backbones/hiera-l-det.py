@@ -1,6 +1,6 @@
-# HieraDet-L after "Window Attention is Bugged" (Bolya et al., 2024): windows as large as their grids
-# were in pretraining, the table of these tiled, with a part beside it that follows the image, and relative
-# position in global blocks. The last two start at zero. Weights: MAE on ImageNet-1K (CC BY-NC 4.0).
+# HieraDet-L after "Window Attention is Bugged" (Bolya et al., 2024): in stages 3 and 4 windows as large as
+# the grids were in pretraining, the position table tiled; beside it a part that follows the image, and
+# relative position in global blocks, both from zero. Weights: MAE on ImageNet-1K (CC BY-NC 4.0).
 backbone = dict(
     arch='large', init_cfg=dict(type='Pretrained', checkpoint='hiera_large_224.mae_in1k'))
 channels = [144, 288, 576, 1152]

@@ -13,7 +13,11 @@ test_pipeline = [
     dict(type='Resize', scale=image_size, keep_ratio=True),
     *_base_.test_pipeline[-2:],
 ]
-train_dataloader = dict(batch_size=2, num_workers=4, dataset=dict(pipeline=train_pipeline))
+train_dataloader = dict(
+    batch_size=2,
+    num_workers=4,
+    batch_sampler=dict(type='AspectRatioBatchSampler'),  # or upright and flat ones pad each other
+    dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
 test_dataloader = val_dataloader
 # Views of three sizes around that of evaluation, without padding to a square.

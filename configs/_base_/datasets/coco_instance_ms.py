@@ -1,4 +1,4 @@
-# COCO 2017 at many scales, half of the images cropped first, after DETR (Carion et al., 2020).
+# COCO 2017 at many scales, half of the images cropped first, as mmdet trains Swin.
 _base_ = './coco_instance.py'
 scales = [(side, 1333) for side in range(480, 801, 32)]
 resize = dict(type='RandomChoiceResize', scales=scales, keep_ratio=True)

@@ -1,5 +1,6 @@
 # Cascade Mask R-CNN (Cai and Vasconcelos, 2018) with the heads of our Mask R-CNN: three box heads, each
-# trained on the boxes of the one before and with a stricter overlap, regardless of class; mmdet's values.
+# trained on the boxes of the one before, with a stricter overlap, regardless of class. Overlaps, deviations
+# and stage weights are mmdet's; losses and numbers of proposals those of our Mask R-CNN.
 _base_ = './mask-rcnn_hiera_fpn.py'
 cascade = [
     dict(overlap=0.5, stds=[0.1, 0.1, 0.2, 0.2]),

@@ -1,5 +1,6 @@
 # 12 epochs of COCO at batch 16, images without objects too, as in the DINO paper: a tenth of the
-# learning rate for the backbone, a step before the last epoch. In full precision, as mmdet trains it.
+# learning rate for the backbone, a step before the last epoch. In full precision, as mmdet trains it. No
+# decay of position tables is our choice.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, weight_decay=1e-4),
@@ -7,8 +8,7 @@ optim_wrapper = dict(
     paramwise_cfg=dict(
         custom_keys={
             'backbone': dict(lr_mult=0.1),
-            'backbone.trunk.pos_embed': dict(lr_mult=0.1, decay_mult=0.),
-            'attn.rel_pos': dict(lr_mult=0.1, decay_mult=0.)
+            'backbone.trunk.pos_embed': dict(lr_mult=0.1, decay_mult=0.)
         }))
 param_scheduler = [
     dict(type='MultiStepLR', by_epoch=False, begin=0, end=88716, milestones=[81323])

@@ -1,5 +1,6 @@
 # 50 epochs of COCO at batch 16, as in the Mask2Former paper: a tenth of the learning rate for the
-# backbone, steps after 8/9 and 26/27. In full precision, as both hosts train it.
+# backbone, no decay of norms and tables, steps after 8/9 and 26/27. In full precision, as both hosts train
+# it. A key decides alone for what it matches, the longest one first.
 optim_wrapper = dict(
     type='OptimWrapper',
     optimizer=dict(type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05),
@@ -8,8 +9,12 @@ optim_wrapper = dict(
         norm_decay_mult=0.,
         custom_keys={
             'backbone': dict(lr_mult=0.1, decay_mult=1.),
+            'backbone.norm': dict(lr_mult=0.1, decay_mult=0.),
             'backbone.trunk.pos_embed': dict(lr_mult=0.1, decay_mult=0.),
-            'attn.rel_pos': dict(lr_mult=0.1, decay_mult=0.),
+            **{
+                f'backbone.trunk.blocks.{block}.norm': dict(lr_mult=0.1, decay_mult=0.)
+                for block in range(48)
+            },
             'query_embed': dict(decay_mult=0.),
             'query_feat': dict(decay_mult=0.),
             'level_embed': dict(decay_mult=0.)
