@@ -73,7 +73,7 @@ def test_what_is_counted_on_fake_tensors_is_what_real_ones_keep() -> None:
     def note(tensor: torch.Tensor) -> torch.Tensor:
         if (place := tensor.untyped_storage().data_ptr()) not in own:
             kept[place] = tensor.untyped_storage()
-        return tensor
+        return tensor.detach()
 
     def run(images: torch.Tensor, regions: Sequence[int]) -> None:
         levels = model.neck(model.backbone(images))

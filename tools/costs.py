@@ -7,7 +7,6 @@ CUDA kernel does.
 """
 
 import copy
-import gc
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -203,12 +202,10 @@ def _keeping(model: nn.Module) -> Iterator[dict[int, int]]:
         if memory._cdata not in own:
             kept[memory._cdata] = memory.nbytes()
             alive.append(memory)  # or its place would be given to another
-        return tensor
+        return tensor.detach()  # the tensor itself would hold its own graph, forever
 
     with saved_tensors_hooks(note, lambda tensor: tensor):
         yield kept
-    alive.clear()
-    gc.collect()  # gigabytes may hang in a circle of graph and hooks
 
 
 class _Kernel(torch.autograd.Function):
