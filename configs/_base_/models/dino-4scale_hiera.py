@@ -1,5 +1,6 @@
 # DINO (Zhang et al., 2023) on four scales: strides 8, 16, 32 of the backbone and one more, 64; the
 # values are the paper's.
+_base_ = './preprocessors.py'
 attention = dict(embed_dims=256, dropout=0.0)
 ffn = dict(embed_dims=256, feedforward_channels=2048, ffn_drop=0.0)
 model = dict(
@@ -7,12 +8,7 @@ model = dict(
     num_queries=900,
     with_box_refine=True,
     as_two_stage=True,
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_size_divisor=32),
+    data_preprocessor=_base_.det_preprocessor,
     backbone=dict(type='hiera_dense.HieraBackbone', arch='base', out_indices=(1, 2, 3)),
     neck=dict(
         type='ChannelMapper',

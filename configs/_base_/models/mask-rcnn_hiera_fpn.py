@@ -1,15 +1,10 @@
 # Mask R-CNN with the heads of the Hiera paper's recipe (appendix A.2, after ViTDet): two hidden
 # convolutions in the RPN head; four with LayerNorm in each RoI head.
+_base_ = './preprocessors.py'
 norm_cfg = dict(type='hiera_dense.LN2d', eps=1e-6)
 model = dict(
     type='MaskRCNN',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_mask=True,
-        pad_size_divisor=32),
+    data_preprocessor=dict(_base_.det_preprocessor, pad_mask=True),
     backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
     neck=dict(type='FPN', in_channels=[96, 192, 384, 768], out_channels=256, num_outs=5),
     rpn_head=dict(

@@ -1,15 +1,9 @@
 # Mask2Former for instances, in MMDetection.
-_base_ = './mask2former_head.py'
+_base_ = ['./mask2former_head.py', './preprocessors.py']
 things = 80
 model = dict(
     type='Mask2Former',
-    data_preprocessor=dict(
-        type='DetDataPreprocessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_mask=True,
-        pad_size_divisor=32),
+    data_preprocessor=dict(_base_.det_preprocessor, pad_mask=True),
     backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
     panoptic_head=dict(
         **_base_.mask2former_head,

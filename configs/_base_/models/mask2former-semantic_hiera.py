@@ -1,17 +1,9 @@
 # Mask2Former for semantic segmentation, in MMSegmentation; needs MMDetection as well.
-_base_ = './mask2former_head.py'
+_base_ = ['./mask2former_head.py', './preprocessors.py']
 classes = 150
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size_divisor=32,
-        test_cfg=dict(size_divisor=32)),
+    data_preprocessor=_base_.seg_preprocessor,
     backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
     decode_head=dict(
         **_base_.mask2former_head,

@@ -1,16 +1,9 @@
 # UperNet as mmseg trains it on Swin, around Hiera.
+_base_ = './preprocessors.py'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=dict(
-        type='SegDataPreProcessor',
-        mean=[123.675, 116.28, 103.53],
-        std=[58.395, 57.12, 57.375],
-        bgr_to_rgb=True,
-        pad_val=0,
-        seg_pad_val=255,
-        size_divisor=32,
-        test_cfg=dict(size_divisor=32)),
+    data_preprocessor=_base_.seg_preprocessor,
     backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
     decode_head=dict(
         type='UPerHead',
