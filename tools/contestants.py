@@ -155,7 +155,7 @@ def _config(path: str, size: Size) -> tuple[nn.Module, Forward]:
     if "backbone" in cfg.model:
         cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model)
-    sample = _SAMPLES[cfg.default_scope]()
+    sample = sample_of(cfg.default_scope)
     shapes = dict(img_shape=size, ori_shape=size, pad_shape=size)
     meta = shapes | dict(scale_factor=(1.0, 1.0), img_path="")
 
@@ -166,19 +166,17 @@ def _config(path: str, size: Size) -> tuple[nn.Module, Forward]:
     return model, forward
 
 
-def _sample_of_mmdet() -> Any:
-    from mmdet.structures import DetDataSample
+def sample_of(scope: str) -> Any:
+    """The class of what a host knows of an image, `mmdet` or `mmseg`."""
+    if scope == "mmdet":
+        from mmdet.structures import DetDataSample
 
-    return DetDataSample
-
-
-def _sample_of_mmseg() -> Any:
+        return DetDataSample
     from mmseg.structures import SegDataSample
 
     return SegDataSample
 
 
-_SAMPLES = {"mmdet": _sample_of_mmdet, "mmseg": _sample_of_mmseg}
 _BUILDERS: Mapping[str, Callable[[str, Size], tuple[nn.Module, Any]]] = {
     "ours": _ours,
     "without": _without,

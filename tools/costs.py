@@ -15,6 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 import torch
+from contestants import sample_of
 from mmcv.ops import multi_scale_deform_attn as deformable
 from mmengine.config import Config, ConfigDict
 from mmengine.model import revert_sync_batchnorm
@@ -162,7 +163,7 @@ def _of_transformer(scope: str, text: str, size: Size, shapes: Shapes) -> tuple[
     model = _build(cfg).eval()
     maps = [torch.randn(shape, requires_grad=True) for shape in shapes]
     metainfo = dict(img_shape=size, ori_shape=size, pad_shape=size, batch_input_shape=size)
-    sample = _sample_of(scope)(metainfo=metainfo)
+    sample = sample_of(scope)(metainfo=metainfo)
 
     def run() -> None:
         if hasattr(model, "forward_transformer"):
@@ -178,16 +179,6 @@ def _of_transformer(scope: str, text: str, size: Size, shapes: Shapes) -> tuple[
 
 
 _SMALLEST = dict(embed_dim=8, num_heads=1, stages=(1, 1, 1, 1))
-
-
-def _sample_of(scope: str) -> Any:
-    if scope == "mmdet":
-        from mmdet.structures import DetDataSample
-
-        return DetDataSample
-    from mmseg.structures import SegDataSample
-
-    return SegDataSample
 
 
 @contextmanager

@@ -89,6 +89,7 @@ class Recipe:
         path: Of the config, from the root of the repository.
         data: The data set.
         size: Of the image that costs are told for, in pixels.
+        config: Parsed.
         weights: The name of the weights that it starts from, and their licence.
         published, ours: The results that its header tells.
     """
@@ -96,14 +97,10 @@ class Recipe:
     path: Path
     data: str
     size: Size
+    config: Config
     weights: str
     published: str
     ours: str
-
-    @property
-    def config(self) -> Config:
-        """The config, parsed."""
-        return Config.fromfile(ROOT / self.path)
 
 
 def recipes(family: str) -> Iterator[Recipe]:
@@ -114,8 +111,9 @@ def recipes(family: str) -> Iterator[Recipe]:
 
 
 def _order(path: Path) -> tuple[str, str, int]:
-    found = re.match(r".*?_hiera-([a-z]+)(-[a-z0-9]+)?_(.*)", path.stem)
-    assert found, path
+    found = re.match(rf".*?_hiera-({'|'.join(SIZES)})(-[a-z0-9]+)?_(.*)", path.stem)
+    if not found:
+        sys.exit(f"{path}: expected a name with _hiera- and one of {', '.join(SIZES)}")
     return found[3], found[2] or "", SIZES.index(found[1])
 
 
@@ -129,7 +127,7 @@ def _read(path: Path, data: str, size: Size) -> Recipe:
     weights = f"`{init.checkpoint}`, {WEIGHTS[init.checkpoint].licence}" if init else "none"
     condition = found[1].strip(" ,()")
     published = found[2] + (f" ({condition})" if condition else "")
-    return Recipe(path.relative_to(ROOT), data, size, weights, published, found[3])
+    return Recipe(path.relative_to(ROOT), data, size, cfg, weights, published, found[3])
 
 
 def measured() -> dict[str, Cost]:

@@ -7,6 +7,7 @@ from typing import cast
 
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
+from preflight import DEEPSPEED
 
 
 def resume_from(checkpoint: str, cfg: Config) -> None:
@@ -15,7 +16,7 @@ def resume_from(checkpoint: str, cfg: Config) -> None:
     Raises:
         SystemExit: With a message, where the config trains with DeepSpeed.
     """
-    if cfg.get("strategy", {}).get("type") == "DeepSpeedStrategy":
+    if cfg.get("strategy", {}).get("type") == DEEPSPEED:
         sys.exit(
             "--resume: DeepSpeed reads its checkpoints by running code in them; expected, for a "
             "folder that you trust, --cfg-options resume=True load_from=FOLDER randomness.seed=SEED"
