@@ -7,17 +7,18 @@ Are Scalable Vision Learners" (He et al., CVPR 2022). Parameter names are the or
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
 from hiera_dense import pos_embed as positions
 from hiera_dense.arch import Arch
+from hiera_dense.graphs import CompileOptions
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import CONVS, HieraBlock, LayerNorm
 from hiera_dense.variants import resolve
-from hiera_dense.windows import Layout, Size, ceil_div, unpartition
+from hiera_dense.windows import Layout, Size, ceil_div, rows_of, unpartition
 
 _DECODER_SIZES = {2: (14, 14), 3: (8, 14, 14)}  # of images of 224 px, of clips of 16 frames
 _RATIOS = {2: 0.6, 3: 0.9}
@@ -51,10 +52,12 @@ class MaskedAutoencoder(Hiera):
         in_channels: Channels of the image.
         pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block of the trunk.
-        with_cp: Recompute the activations of each block in the backward pass, to save memory.
+        with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
+            of them, or `mlp`: of the MLPs alone.
         decoder_dim, decoder_depth, decoder_num_heads: Channels, blocks and heads of the decoder.
         decoder_size: Tokens per axis of the decoder's position table, which follows other images.
             None: those of 224 px (and 16 frames).
+        compile: Run as one graph of torch.compile: True, or the arguments of `torch.compile`.
 
     Raises:
         ValueError: An unknown name or field, or values that do not fit each other.
@@ -66,11 +69,12 @@ class MaskedAutoencoder(Hiera):
         in_channels: int = 3,
         pos_embed: Mapping[str, Any] | None = None,
         drop_path_rate: float = 0.0,
-        with_cp: bool = False,
+        with_cp: bool | Literal["mlp"] = False,
         decoder_dim: int = 512,
         decoder_depth: int = 8,
         decoder_num_heads: int = 16,
         decoder_size: Size | None = None,
+        compile: CompileOptions = False,
     ) -> None:
         if decoder_depth < 1 or decoder_num_heads < 1 or decoder_dim % decoder_num_heads:
             raise ValueError(
@@ -83,7 +87,11 @@ class MaskedAutoencoder(Hiera):
         if len(size) != axes:
             raise ValueError(f"decoder_size {size}; expected {axes} axes")
         super().__init__(
-            asdict(sparse), in_channels, drop_path_rate=drop_path_rate, with_cp=with_cp
+            asdict(sparse),
+            in_channels,
+            drop_path_rate=drop_path_rate,
+            with_cp=with_cp,
+            compile=compile,
         )
         stages = _pools(sparse)
         dim = sparse.dims[-1]
@@ -99,8 +107,9 @@ class MaskedAutoencoder(Hiera):
         self.mask_token = nn.Parameter(torch.empty(1, 1, decoder_dim))
         self.decoder_size = size
         self.decoder_pos_embed = nn.Parameter(torch.empty(1, math.prod(size), decoder_dim))
+        recompute = self._recomputed(with_cp)[-1]
         self.decoder_blocks = nn.ModuleList(
-            HieraBlock(decoder_dim, decoder_dim, decoder_num_heads, with_cp=with_cp)
+            HieraBlock(decoder_dim, decoder_dim, decoder_num_heads, recompute=recompute)
             for _ in range(decoder_depth)
         )
         self.decoder_norm = LayerNorm(decoder_dim)
@@ -144,15 +153,26 @@ class MaskedAutoencoder(Hiera):
         if mask is None:
             ratio = _RATIOS[len(self.arch.mask_unit)] if mask_ratio is None else mask_ratio
             mask = self.get_random_mask(x, ratio, generator)
-        latent = self.encode(x, mask)
-        if mask.all():
+            kept = self._kept(x, ratio)  # known without waiting for the device
+        else:
+            kept = self._visible_units(x, mask).shape[1]
+        if kept == mask.shape[1]:
             raise ValueError("mask keeps every unit; expected some to predict")
-        masked = self._masked_tokens(x, mask)
-        pred = self.decode(latent, mask, masked, self._last_grid(x))
-        exact = torch.promote_types(x.dtype, torch.float32)  # also under autocast
-        pred = pred.to(exact)
-        label = normalized(self.patches(x)[masked].to(exact))
+        order = mask.int().argsort(dim=1, descending=True, stable=True)  # visible units come first
+        pred, label = self._graph(MaskedAutoencoder._compare, self, x, order[:, :kept])
         return Reconstruction((pred - label).square().mean(), pred, label, mask)
+
+    def _compare(self, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
+        """Prediction and label of what is masked: the part that is compiled."""
+        grid = self._last_grid(x)
+        masked = self._masked_tokens(self._unit_grid(visible, x).flatten(1), grid)
+        count = math.prod(grid) - visible.shape[1] * math.prod(self.last_unit)
+        tokens = masked.int().argsort(dim=1, descending=True, stable=True)[:, :count]
+        rows = rows_of(tokens, math.prod(grid))
+        pred = self._decode(self._encode(x, visible), visible, rows, grid)
+        exact = torch.promote_types(x.dtype, torch.float32)  # also under autocast
+        label = self.patches(x).flatten(0, 1).index_select(0, rows)
+        return pred.to(exact), normalized(label.to(exact))
 
     def no_weight_decay(self) -> set[str]:
         """As for the trunk, with the decoder's table and the mask token."""
@@ -167,38 +187,40 @@ class MaskedAutoencoder(Hiera):
         Returns:
             Shape (B, n_visible, *unit, C), units as the last stage has them (2 x 2 tokens).
         """
-        _, stages = super().forward(x, mask, return_intermediates=True)
+        self.check_input(x)
+        return self._encode(x, self._visible_units(x, mask))
+
+    def _encode(self, x: Tensor, visible: Tensor) -> Tensor:
+        stages = self.stages(x, visible)
         fused = stages[-1]
         for head, stage in zip(self.multi_scale_fusion_heads, stages, strict=False):
             cells = head(stage.flatten(0, 1).movedim(-1, 1))  # (B*n_visible, C, *unit)
             fused = fused + cells.movedim(1, -1).view_as(fused)
         return cast(Tensor, self.encoder_norm(fused))
 
-    def decode(self, latent: Tensor, mask: Tensor, masked: Tensor, grid: Size) -> Tensor:
+    def _decode(self, latent: Tensor, visible: Tensor, masked: Tensor, grid: Size) -> Tensor:
         """Predict the pixels of masked tokens.
 
         Args:
             latent: What `encode` gives.
-            mask: As for `forward`.
-            masked: Which tokens are, in row-major order, shape (B, N).
+            visible: Indices of the visible units, shape (B, n_visible).
+            masked: Which tokens of the batch, (B * N), are predicted.
             grid: Tokens per axis, at the last stage; N of them.
 
         Returns:
-            Shape (masked tokens of all images, pixels).
+            Shape (masked tokens, pixels).
         """
-        visible = self.decoder_embed(latent).flatten(2, -2)  # (B, n_visible, N', D)
-        batch, units, cells = *mask.shape, visible.shape[2]
-        hidden = self.mask_token.to(visible.dtype)[None].expand(batch, units, cells, -1)
-        x = hidden.index_put((mask,), visible.flatten(0, 1))  # (B, units, N', D)
-        x = unpartition(x.flatten(0, 1), Layout(grid, self.last_unit))  # (B, *grid, D)
+        seen = self.decoder_embed(latent).flatten(2, -2)  # (B, n_visible, N', D)
+        batch, cells = len(seen), seen.shape[2]
+        units = math.prod(grid) // cells
+        hidden = self.mask_token.to(seen.dtype).expand(batch * units, cells, -1)
+        x = hidden.index_copy(0, rows_of(visible, units), seen.flatten(0, 1))  # (B*units, N', D)
+        x = unpartition(x, Layout(grid, self.last_unit))  # (B, *grid, D)
         table = self.decoder_pos_embed.reshape(1, *self.decoder_size, -1)
         x = (x + positions.interpolate(table, grid)).flatten(1, -2)  # (B, N, D)
-        *blocks, last = cast("list[HieraBlock]", list(self.decoder_blocks))
-        for block in blocks:
+        for block in self.decoder_blocks:
             x = block(x, batch, grid, is_global=True)
-        # What was seen is needed no more, but for the attention of the others.
-        x = last.attend(x, batch, grid, is_global=True)[masked]
-        x = last.transform(x[None], 1)[0]
+        x = x.flatten(0, 1).index_select(0, masked)
         return cast(Tensor, self.decoder_pred(self.decoder_norm(x)))
 
     def patches(self, x: Tensor) -> Tensor:
@@ -236,7 +258,7 @@ class MaskedAutoencoder(Hiera):
             The input with zeros where it was masked, and the input with the prediction there, each
             of the shape of x; of clips the first frame of each token.
         """
-        masked = self._masked_tokens(x, mask)
+        masked = self._masked_tokens(mask, self._last_grid(x))
         true = self.patches(x)
         seen, predicted = true.clone(), true.clone()
         seen[masked] = 0.0
@@ -259,11 +281,11 @@ class MaskedAutoencoder(Hiera):
         grid = ceil_div(tuple(x.shape[2:]), self.arch.patch_stride)
         return ceil_div(grid, _power(self.arch.q_stride, _pools(self.arch)))
 
-    def _masked_tokens(self, x: Tensor, mask: Tensor) -> Tensor:
+    def _masked_tokens(self, mask: Tensor, grid: Size) -> Tensor:
         """Which tokens of the last stage are masked, in row-major order, shape (B, N)."""
         units = mask.reshape(-1, 1, 1).expand(-1, math.prod(self.last_unit), 1)
-        seen = unpartition(units, Layout(self._last_grid(x), self.last_unit))
-        return ~seen.reshape(len(x), -1)
+        seen = unpartition(units, Layout(grid, self.last_unit))
+        return ~seen.reshape(len(mask), -1)
 
 
 def normalized(patches: Tensor) -> Tensor:

@@ -9,7 +9,8 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from hiera_dense.arch import Size, WindowSpec
-from hiera_dense.hiera import Hiera
+from hiera_dense.graphs import CompileOptions, Graph
+from hiera_dense.hiera import Hiera, WithCp
 from hiera_dense.layers import LayerNorm
 from hiera_dense.pretrained import last_and_ours
 
@@ -34,11 +35,12 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
         frozen_stages: -1: none; 0: patch and position embedding; n: these and the first n stages.
             What is frozen gets no gradient and stays in eval mode.
         with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
-            of them, or of some stages, counted from 0.
+            of them, or of some stages, counted from 0; `mlp`: of the MLPs alone, which keep most.
         rel_pos: Tokens per axis of the image, after the patch embedding, that tables of relative
             position in the global blocks are laid out for: (256, 256) for 1024 px. They start at
             zero, and images of other sizes work too. None: the arch's own; published ones have no
             such tables.
+        compile: Run as one graph of torch.compile: True, or the arguments of `torch.compile`.
         init_cfg: mmengine's initialisation config. `type='Pretrained'` means
             `hiera_dense.Pretrained`, and comes last.
 
@@ -57,8 +59,9 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
         out_indices: Sequence[int] = (0, 1, 2, 3),
         out_norm: bool = True,
         frozen_stages: int = -1,
-        with_cp: bool | Sequence[int] = False,
+        with_cp: WithCp = False,
         rel_pos: Size | None = None,
+        compile: CompileOptions = False,
         init_cfg: Any = None,
     ) -> None:
         super().__init__(last_and_ours(init_cfg))
@@ -82,6 +85,7 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
             raise ValueError(f"frozen_stages {frozen_stages}; expected -1 to {stages}")
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
+        self._graph = Graph(compile)
         for i in self.out_indices:
             self.add_module(f"norm{i}", LayerNorm(dims[i]) if out_norm else nn.Identity())
         self._freeze()
@@ -96,12 +100,15 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
             One map for each of `out_indices`, shape (B, C, ceil(H / stride), ceil(W / stride)),
             stride 4 to 32. Of clips (B, C_in, T, H, W) maps (B, C, ceil(T / 2), ...).
         """
-        stages = self.trunk.forward_intermediates(
-            x, self.out_indices, stop_early=True, output_fmt="NHWC", intermediates_only=True
-        )
+        self.trunk.check_input(x)
+        return self._graph(HieraBackbone._maps, self, x, self.trunk.windows_for(x))
+
+    def _maps(self, x: Tensor, windows: tuple[Size, ...] | None) -> tuple[Tensor, ...]:
+        """What `forward` computes after its checks: the part that is compiled."""
+        stages = self.trunk.stages(x, windows=windows, last=self.out_indices[-1])
         return tuple(
-            self.get_submodule(f"norm{i}")(features).movedim(-1, 1).contiguous()
-            for i, features in zip(self.out_indices, stages, strict=True)
+            self.get_submodule(f"norm{i}")(stages[i]).movedim(-1, 1).contiguous()
+            for i in self.out_indices
         )
 
     def train(self, mode: bool = True) -> "HieraBackbone":

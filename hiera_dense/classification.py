@@ -10,7 +10,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from hiera_dense.arch import WindowSpec
-from hiera_dense.hiera import Hiera
+from hiera_dense.graphs import CompileOptions
+from hiera_dense.hiera import Hiera, WithCp
 from hiera_dense.layers import LayerNorm
 
 _CLASSES = {2: 1000, 3: 400}  # of ImageNet-1K and of Kinetics-400
@@ -56,11 +57,13 @@ class Classifier(Hiera):
         pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
         with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
-            of them, or of some stages, counted from 0.
+            of them, or of some stages, counted from 0; `mlp`: of the MLPs alone, which keep most.
         head_dropout: Share of the feature before the last layer that is zeroed in training.
         head_init_scale: Factor on the initial weights of the last layer.
         softmax_in_eval: Give probabilities in eval mode, as facebookresearch/hiera does, and not
             scores.
+        compile: Run the trunk as one graph of torch.compile: True, or the arguments of
+            `torch.compile`.
 
     Raises:
         ValueError: An unknown name or field, or a value out of range.
@@ -75,13 +78,21 @@ class Classifier(Hiera):
         global_att_blocks: Sequence[int] | None = None,
         pos_embed: Mapping[str, Any] | None = None,
         drop_path_rate: float = 0.0,
-        with_cp: bool | Sequence[int] = False,
+        with_cp: WithCp = False,
         head_dropout: float = 0.0,
         head_init_scale: float = 0.001,
         softmax_in_eval: bool = False,
+        compile: CompileOptions = False,
     ) -> None:
         super().__init__(
-            arch, in_channels, window_spec, global_att_blocks, pos_embed, drop_path_rate, with_cp
+            arch,
+            in_channels,
+            window_spec,
+            global_att_blocks,
+            pos_embed,
+            drop_path_rate,
+            with_cp,
+            compile=compile,
         )
         classes = _CLASSES[len(self.arch.mask_unit)] if num_classes is None else num_classes
         if classes < 1:

@@ -9,17 +9,17 @@ facebookresearch/sam2).
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from hiera_dense import pos_embed as positions
-from hiera_dense.arch import Arch, WindowSpec
-from hiera_dense.compute import WHOLE, is_lean, joined, slices
+from hiera_dense.arch import AUTO, Arch, WindowSpec
+from hiera_dense.graphs import CompileOptions, Graph
 from hiera_dense.hub import HubModel
-from hiera_dense.layers import HieraBlock, PatchEmbed
-from hiera_dense.plan import Step, plan, runs
+from hiera_dense.layers import HieraBlock, PatchEmbed, Recompute
+from hiera_dense.plan import Step, plan, windows_for
 from hiera_dense.variants import resolve
 from hiera_dense.windows import (
     Layout,
@@ -28,8 +28,11 @@ from hiera_dense.windows import (
     padding_mask,
     partition,
     relayout,
+    rows_of,
     unpartition,
 )
+
+WithCp = bool | Sequence[int] | Literal["mlp"]
 
 
 class Hiera(nn.Module, HubModel):
@@ -45,11 +48,12 @@ class Hiera(nn.Module, HubModel):
         pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
         with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
-            of them, or of some stages, counted from 0.
+            of them, or of some stages, counted from 0; `mlp`: of the MLPs alone, which keep most.
         rel_pos: Tokens per axis of the image, after the patch embedding, that tables of relative
             position in the global blocks are laid out for: (256, 256) for 1024 px. They start at
             zero, and images of other sizes work too. None: the arch's own; published ones have no
             such tables.
+        compile: Run as one graph of torch.compile: True, or the arguments of `torch.compile`.
 
     Raises:
         ValueError: An unknown name or field, or values that do not fit each other.
@@ -63,8 +67,9 @@ class Hiera(nn.Module, HubModel):
         global_att_blocks: Sequence[int] | None = None,
         pos_embed: Mapping[str, Any] | None = None,
         drop_path_rate: float = 0.0,
-        with_cp: bool | Sequence[int] = False,
+        with_cp: WithCp = False,
         rel_pos: Size | None = None,
+        compile: CompileOptions = False,
     ) -> None:
         super().__init__()
         if in_channels < 1:
@@ -77,7 +82,8 @@ class Hiera(nn.Module, HubModel):
             in_channels, a.embed_dim, a.patch_kernel, a.patch_stride, a.patch_padding
         )
         self._build_pos_embed()
-        self.blocks = nn.ModuleList(self._build_blocks(drop_path_rate, self._stages_of(with_cp)))
+        self.blocks = nn.ModuleList(self._build_blocks(drop_path_rate, self._recomputed(with_cp)))
+        self._graph = Graph(compile)
         self._init_weights()
 
     def _build_pos_embed(self) -> None:
@@ -94,21 +100,24 @@ class Hiera(nn.Module, HubModel):
             self.pos_embed_spatial = nn.Parameter(torch.empty(1, math.prod(size[1:]), dim))
             self.pos_embed_temporal = nn.Parameter(torch.empty(1, size[0], dim))
         self._tables = tuple(name for name, _ in self.named_parameters(recurse=False))
-        self._resized = positions.Cache()
 
-    def _stages_of(self, with_cp: bool | Sequence[int]) -> Sequence[int]:
-        """The stages that `with_cp` means."""
+    def _recomputed(self, with_cp: WithCp) -> list[Recompute | None]:
+        """What `with_cp` means for each stage."""
         stages = range(len(self.stage_ends))
-        if isinstance(with_cp, bool):
-            return stages if with_cp else ()
-        if not set(with_cp) <= set(stages):
+        if with_cp == "mlp":
+            return ["mlp" for _ in stages]
+        chosen = stages if with_cp is True else with_cp or ()
+        if isinstance(chosen, str) or not set(chosen) <= set(stages):
+            given = repr(with_cp) if isinstance(with_cp, str) else tuple(chosen)
             raise ValueError(
-                f"with_cp {tuple(with_cp)}; expected True, False, or some of {len(stages)} stages, "
+                f"with_cp {given}; expected True, False, 'mlp', or some of {len(stages)} stages, "
                 "counted from 0"
             )
-        return with_cp
+        return ["block" if stage in chosen else None for stage in stages]
 
-    def _build_blocks(self, drop_path_rate: float, with_cp: Sequence[int]) -> list[HieraBlock]:
+    def _build_blocks(
+        self, drop_path_rate: float, recomputed: Sequence[Recompute | None]
+    ) -> list[HieraBlock]:
         a = self.arch
         last = max(sum(a.stages) - 1, 1)
         return [
@@ -120,7 +129,7 @@ class Hiera(nn.Module, HubModel):
                 layer_scale=a.layer_scale,
                 expand_proj=a.expand_proj,
                 drop_path=drop_path_rate * i / last,
-                with_cp=stage in with_cp,
+                recompute=recomputed[stage],
                 rel_pos=rel_pos,
             )
             for i, (stage, rel_pos) in enumerate(zip(a.block_stages, a.rel_pos_sizes, strict=True))
@@ -144,17 +153,8 @@ class Hiera(nn.Module, HubModel):
             if isinstance(module, nn.Linear | nn.LayerNorm):
                 nn.init.constant_(module.bias, 0.02)
 
-    def train(self, mode: bool = True) -> "Hiera":
-        """Set the mode, and forget the position embeddings of an evaluation."""
-        self._resized.clear()
-        return super().train(mode)
-
     def position_embedding(self, grid: Size) -> Tensor:
         """The position embedding of a token grid, shape (1, *grid, C)."""
-        tables = [getattr(self, name) for name in self._tables]
-        return self._resized.get(tables, grid, lambda: self._resize_tables(grid))
-
-    def _resize_tables(self, grid: Size) -> Tensor:
         spec, unit = self.arch.pos_embed, self.arch.mask_unit
         size = spec.table_size
         how = (spec.resize, spec.antialias)
@@ -278,83 +278,69 @@ class Hiera(nn.Module, HubModel):
     def _stages(
         self, x: Tensor, mask: Tensor | None = None, last: int | None = None
     ) -> list[Tensor]:
-        """The features of the stages up to one of them, in the form that `forward` gives."""
-        self._check_input(x)
-        if mask is not None and self.arch.rel_pos:
-            raise ValueError(
-                f"a mask, and rel_pos {self.arch.rel_pos}, which needs all tokens of an image; "
-                "expected one of them: weights of a pretraining without rel_pos load into a trunk "
-                "with it"
-            )
-        batch = x.shape[0]
+        """Check the input and compute the stages up to one of them, as `forward` gives them."""
+        self.check_input(x)
         visible = None if mask is None else self._visible_units(x, mask)
-        x = self.patch_embed(x, visible)  # (B, *grid, C)
+        return self._graph(Hiera.stages, self, x, visible, self.windows_for(x), last)
+
+    def windows_for(self, x: Tensor) -> tuple[Size, ...] | None:
+        """The windows of each stage that `window_spec='auto'` means for these images; else None.
+
+        They are chosen outside of compiled graphs, which are then the same for all images.
+        """
+        if self.arch.window_spec != AUTO:
+            return None
+        return windows_for(self.arch, ceil_div(tuple(x.shape[2:]), self.arch.patch_stride))
+
+    def stages(
+        self,
+        x: Tensor,
+        visible: Tensor | None = None,
+        windows: tuple[Size, ...] | None = None,
+        last: int | None = None,
+    ) -> list[Tensor]:
+        """What `forward` computes after its checks: the part that is compiled.
+
+        Args:
+            x: Images, shape (B, C_in, H, W), normalised.
+            visible: Indices of the mask units that are kept, ascending, shape (B, n_visible).
+            windows: What `windows_for` gives for x.
+            last: The last stage that is computed; None: all are.
+
+        Returns:
+            The features of each stage, as `forward` gives them.
+        """
+        batch = x.shape[0]
+        x = self.patch_embed(x, None if visible is None else self._unit_grid(visible, x))
         grid = tuple(x.shape[1:-1])
-        x = x + self.position_embedding(grid)
-        if mask is None:
+        x = x + self.position_embedding(grid)  # (B, *grid, C)
+        if visible is None:
             layout = Layout(grid, grid)
             x = x.flatten(1, -2)  # (B, N, C)
         else:
             layout = Layout(grid, self.arch.mask_unit)
-            x = partition(x, layout.window)[mask.flatten()]  # (B*n_visible, N, C)
+            units = partition(x, layout.window)  # (B*nW, N, C)
+            x = units.index_select(0, rows_of(visible, math.prod(layout.windows)))
 
-        steps = plan(self.arch, layout)[: self.stage_ends[-1 if last is None else last] + 1]
-        outputs = []
-        for run in runs(steps):
-            needed = run[0].layout
-            if not needed.is_same(layout):
-                if mask is not None:
-                    raise ValueError(
-                        f"with a mask, block {run[0].block} gets mask units of {layout.window} "
-                        f"tokens, but it attends in windows of {needed.window}; window_spec must "
-                        f"follow the mask unit: {self.arch.mask_unit} halved by every stage, or 0"
-                    )
-                x = relayout(x, layout, needed)
-            x, ends = self._go(run, x, batch)
-            layout = run[-1].after
-            for end, features in ends:
-                if mask is None:
-                    outputs.append(unpartition(features, end))
+        features = []
+        padding, padded = None, layout  # of no step yet: whole images have no padding
+        for step in plan(self.arch, layout, windows):
+            if not step.layout.is_same(layout):
+                if visible is not None:
+                    raise ValueError(self._leaves_mask_units(step, layout))
+                x = relayout(x, layout, step.layout)
+            if not step.layout.is_same(padded):
+                padding, padded = padding_mask(step.layout, batch, x.device), step.layout
+            x = self.blocks[step.block](x, batch, step.layout.window, padding, step.is_global)
+            layout = step.next_layout
+            if step.block in self.stage_ends:
+                if visible is None:
+                    features.append(unpartition(x, layout))
                 else:
-                    outputs.append(features.reshape(batch, -1, *end.window, features.shape[-1]))
-        return outputs
-
-    def _go(
-        self, run: list[Step], x: Tensor, batch: int
-    ) -> tuple[Tensor, list[tuple[Layout, Tensor]]]:
-        """Go through a run of blocks, a part of the rows at a time where that is better.
-
-        Returns:
-            The tokens after the run, and each stage that ends in it.
-        """
-        ends = [step for step in run if step.block in self.stage_ends]
-        parts: dict[int, list[Tensor]] = {step.block: [] for step in (*ends, run[-1])}
-        pads = [padding_mask(step.layout, batch, x.device) for step in run]
-        shape: tuple[int, ...] = ()
-        # What FSDP wraps has its weights only while it is called itself, in every process as often.
-        is_plain = all(type(self._block(step)) is HieraBlock for step in run)
-        if run[0].is_global and is_plain:  # what follows attention works on each token by itself
-            x = self._block(run[0]).attend(x, batch, run[0].layout.window, is_global=True)
-            shape, x = x.shape, x.flatten(0, 1)
-        # Drop path needs all of an image at once.
-        for rows in slices(x) if is_lean(x) and not self.training and is_plain else WHOLE:
-            part = x[rows]
-            for step, padding in zip(run, pads, strict=True):
-                block = self._block(step)
-                if step.is_global and is_plain:
-                    part = block.transform(part, batch)
-                else:
-                    hidden = None if padding is None else padding[rows]
-                    part = block(part, batch, step.layout.window, hidden, step.is_global)
-                if step.block in parts:
-                    parts[step.block].append(part)
-        features = {block: joined(rows) for block, rows in parts.items()}
-        if shape:
-            features = {block: tokens.view(shape) for block, tokens in features.items()}
-        return features[run[-1].block], [(step.after, features[step.block]) for step in ends]
-
-    def _block(self, step: Step) -> HieraBlock:
-        return cast(HieraBlock, self.blocks[step.block])
+                    features.append(x.reshape(batch, -1, *layout.window, x.shape[-1]))
+                if len(features) - 1 == last:
+                    break
+        return features
 
     def get_random_mask(
         self, x: Tensor, mask_ratio: float, generator: torch.Generator | None = None
@@ -373,16 +359,22 @@ class Hiera(nn.Module, HubModel):
         Raises:
             ValueError: The size is no multiple of a mask unit, or no unit would be kept.
         """
+        units, kept = math.prod(self._units(x)), self._kept(x, mask_ratio)
+        noise = torch.rand(len(x), units, device=x.device, generator=generator)
+        return noise.argsort(1).argsort(1) < kept
+
+    def _kept(self, x: Tensor, mask_ratio: float) -> int:
+        """How many mask units of an image stay visible."""
         units = math.prod(self._units(x))
         kept = int(units * (1 - mask_ratio))
         if not 0 < kept <= units:
             raise ValueError(
                 f"mask_ratio {mask_ratio} keeps {kept} of {units} units; expected some"
             )
-        noise = torch.rand(len(x), units, device=x.device, generator=generator)
-        return noise.argsort(1).argsort(1) < kept
+        return kept
 
-    def _check_input(self, x: Tensor) -> None:
+    def check_input(self, x: Tensor) -> None:
+        """Raise a ValueError if x is no batch of images, or clips, that `forward` takes."""
         dims = len(self.arch.patch_kernel)
         if x.ndim != dims + 2 or x.shape[1] != self.in_channels or 0 in x.shape:
             size = ", ".join("THW"[-dims:])
@@ -390,22 +382,46 @@ class Hiera(nn.Module, HubModel):
             raise ValueError(f"input of shape {tuple(x.shape)}; expected {expected}")
 
     def _visible_units(self, x: Tensor, mask: Tensor) -> Tensor:
-        """A mask as (B, 1, *units), after checks."""
-        units = self._units(x)
-        expected = (len(x), math.prod(units))
+        """The indices of the units that a mask keeps, ascending, shape (B, n_visible)."""
+        if self.arch.rel_pos:
+            raise ValueError(
+                f"a mask, and rel_pos {self.arch.rel_pos}, which needs all tokens of an image; "
+                "expected one of them: weights of a pretraining without rel_pos load into a trunk "
+                "with it"
+            )
+        expected = (len(x), math.prod(self._units(x)))
         if mask.dtype != torch.bool or tuple(mask.shape) != expected:
             given = f"shape {tuple(mask.shape)} and {mask.dtype}"
             raise ValueError(f"mask of {given}; expected {expected}, torch.bool")
         kept = mask.sum(1)
-        if not (kept == kept[0]).all() or kept[0] == 0:
+        fits = (kept == kept[0]).all() & (kept[0] > 0)
+        if torch.compiler.is_compiling():
+            torch._assert_async(fits, "mask; expected as many units in each image, > 0")
+        elif not fits:
             raise ValueError(
                 f"mask keeps {kept.tolist()} units; expected as many in each image, > 0"
             )
-        return mask.view(len(x), 1, *units)
+        count = mask[0].nonzero().shape[0]
+        torch._check(count > 0)
+        torch._check(count <= mask.shape[1])
+        return mask.int().argsort(dim=1, descending=True, stable=True)[:, :count]
+
+    def _unit_grid(self, visible: Tensor, x: Tensor) -> Tensor:
+        """Which mask units are visible, bool, shape (B, 1, *units)."""
+        units = self._units(x)
+        kept = torch.zeros(len(x), math.prod(units), dtype=torch.bool, device=x.device)
+        return kept.scatter(1, visible, True).view(len(x), 1, *units)
+
+    def _leaves_mask_units(self, step: Step, layout: Layout) -> str:
+        return (
+            f"with a mask, block {step.block} gets mask units of {layout.window} tokens, but it "
+            f"attends in windows of {step.layout.window}; window_spec must follow the mask unit: "
+            f"{self.arch.mask_unit} halved by every stage, or 0"
+        )
 
     def _units(self, x: Tensor) -> Size:
         """Mask units per axis of an image that is made up of whole ones."""
-        self._check_input(x)
+        self.check_input(x)
         unit = tuple(
             u * s for u, s in zip(self.arch.mask_unit, self.arch.patch_stride, strict=True)
         )

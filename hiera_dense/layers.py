@@ -4,20 +4,44 @@ Parameter names are those of facebookresearch/hiera (`hiera.py`), so its weights
 """
 
 from collections.abc import Callable
-from functools import partial
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
 from timm.layers import DropPath, LayerScale, Mlp
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from hiera_dense.compute import WHOLE, attention, joined, linear, linear_after, recomputed, slices
+from hiera_dense import kernels
+from hiera_dense.attention import attention
 from hiera_dense.relative import relative_attention
 from hiera_dense.windows import Size, max_pool, mean_pool, zero_padding
 
-LayerNorm = partial(nn.LayerNorm, eps=1e-6)
+Recompute = Literal["block", "mlp"]
 CONVS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
+
+
+class LayerNorm(nn.LayerNorm):
+    """PyTorch's layer norm, by a faster kernel where there is one.
+
+    Args:
+        dim: Channels.
+        before_linear: Whether linear layers alone take the result. Under autocast on a GPU it then
+            comes in their dtype, and need not be cast.
+    """
+
+    def __init__(self, dim: int, before_linear: bool = False) -> None:
+        super().__init__(dim, eps=1e-6)
+        self.before_linear = before_linear
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (..., C) to (..., C)."""
+        if not kernels.suits(x, self.weight, self.bias):
+            return super().forward(x)
+        dtype = x.dtype
+        if torch.is_autocast_enabled("cuda"):
+            dtype = torch.get_autocast_dtype("cuda") if self.before_linear else torch.float32
+        return kernels.layer_norm(x, self.weight, self.bias, self.eps, dtype)
 
 
 class PatchEmbed(nn.Module):
@@ -81,11 +105,13 @@ class Attention(nn.Module):
             self.rel_pos_h = nn.Parameter(torch.zeros(2 * height - 1, dim_out // num_heads))
             self.rel_pos_w = nn.Parameter(torch.zeros(2 * width - 1, dim_out // num_heads))
 
-    def forward(self, qkv: Tensor, groups: int, window: Size, padding: Tensor | None) -> Tensor:
-        """Attend; what stands before it, `qkv`, and behind it, `proj`, the block calls.
+    def forward(
+        self, x: Tensor, groups: int, window: Size, padding: Tensor | None = None
+    ) -> Tensor:
+        """Attend.
 
         Args:
-            qkv: Queries, keys and values in window layout, shape (B*nW, N, 3 * C_out).
+            x: Tokens in window layout, shape (B*nW, N, C).
             groups: Rows of the batch that attention works in: B*nW for window attention, B for
                 global attention.
             window: Tokens per window and axis.
@@ -94,7 +120,7 @@ class Attention(nn.Module):
         Returns:
             Tokens, shape (B*nW, N', C_out).
         """
-        q, k, v = qkv.chunk(3, dim=-1)  # each (B*nW, N, C_out)
+        q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (B*nW, N, C_out)
         if self.q_stride is not None:
             q = max_pool(q, window, self.q_stride, padding)  # (B*nW, N', C_out)
         shape = q.shape
@@ -104,7 +130,7 @@ class Attention(nn.Module):
             x = relative_attention(q, k, v, tables, window, self.q_stride or (1, 1))
         else:
             x = attention(q, k, v)
-        return x.transpose(1, 2).reshape(shape)
+        return cast(Tensor, self.proj(x.transpose(1, 2).reshape(shape)))
 
     def _split_heads(self, x: Tensor, groups: int) -> Tensor:
         x = x.reshape(groups, -1, self.num_heads, x.shape[-1] // self.num_heads)
@@ -123,7 +149,8 @@ class HieraBlock(nn.Module):
             pooled. If not, it is the max and the mean of each pooled cell, one behind the other
             (timm, `hiera.py`); the width must double then.
         drop_path: Probability that an image skips a branch.
-        with_cp: Recompute both halves of the block in the backward pass, to save memory.
+        recompute: What the backward pass computes again instead of keeping it: the whole block,
+            or the norm, first layer and activation of its MLP; None: nothing.
         rel_pos: As for `Attention`.
     """
 
@@ -136,18 +163,18 @@ class HieraBlock(nn.Module):
         layer_scale: float | None = None,
         expand_proj: bool = True,
         drop_path: float = 0.0,
-        with_cp: bool = False,
+        recompute: Recompute | None = None,
         rel_pos: Size | None = None,
     ) -> None:
         super().__init__()
         self.q_stride = q_stride
-        self.with_cp = with_cp
-        self.norm1 = LayerNorm(dim)
+        self.recompute = recompute
+        self.norm1 = LayerNorm(dim, before_linear=True)
         self.attn = Attention(dim, dim_out, num_heads, q_stride, rel_pos)
         self.widens = dim != dim_out
         self.proj = nn.Linear(dim, dim_out) if self.widens and expand_proj else None
         self.ls1 = self._scale(dim_out, layer_scale)
-        self.norm2 = LayerNorm(dim_out)
+        self.norm2 = LayerNorm(dim_out, before_linear=True)
         self.mlp = Mlp(dim_out, 4 * dim_out)
         self.ls2 = self._scale(dim_out, layer_scale)
         self.drop_path = DropPath(drop_path)
@@ -164,7 +191,7 @@ class HieraBlock(nn.Module):
 
         Args:
             x: Tokens in window layout, shape (B*nW, N, C).
-            batch: B, images in the batch; in eval mode not used but for global attention.
+            batch: B, images in the batch.
             window: Tokens per window and axis.
             padding: What `windows.padding_mask` gives for the layout.
             is_global: Attend to all tokens of an image, none of which may be padding, and not to
@@ -173,87 +200,42 @@ class HieraBlock(nn.Module):
         Returns:
             Tokens, shape (B*nW, N', C_out), N' smaller than N after q-pooling.
         """
-        return self.transform(self.attend(x, batch, window, padding, is_global), batch)
+        groups = batch if is_global else x.shape[0]
+        if self.recompute == "block" and torch.is_grad_enabled():
+            return self._recomputed(self._transform, x, batch, groups, window, padding)
+        return self._transform(x, batch, groups, window, padding)
 
-    def attend(
-        self,
-        x: Tensor,
-        batch: int,
-        window: Size,
-        padding: Tensor | None = None,
-        is_global: bool = False,
-    ) -> Tensor:
-        """The first half of `forward`: attention, with pooling and widening."""
-        if is_global:
-            branch = self._half(self._attend, x, batch, window, padding)
-            shortcut = self._half(self._shortcut, x, window, padding)
-        else:
-            branches, shortcuts = [], []
-            for rows in slices(x) if self._recomputes() else WHOLE:
-                part, hidden = x[rows], None if padding is None else padding[rows]
-                branches.append(self._half(self._attend, part, part.shape[0], window, hidden))
-                shortcuts.append(self._half(self._shortcut, part, window, hidden))
-            branch, shortcut = joined(branches), joined(shortcuts) if self.widens else x
-        return shortcut + self._drop(branch, batch)
-
-    def transform(self, x: Tensor, batch: int) -> Tensor:
-        """The second half of `forward`: the MLP, which works on each token by itself."""
-        if not self._recomputes():
-            return x + self._drop(self._transform(x), batch)
-        tokens = x.flatten(0, -2)
-        parts = [self._half(self._transform, tokens[rows]) for rows in slices(tokens)]
-        return x + self._drop(joined(parts).view(x.shape), batch)
-
-    def _half(self, work: Callable[..., Tensor], *args: Any) -> Tensor:
-        return recomputed(work, *args) if self._recomputes() else work(*args)
-
-    def _recomputes(self) -> bool:
-        return self.with_cp and torch.is_grad_enabled()
-
-    def _attend(self, x: Tensor, groups: int, window: Size, padding: Tensor | None) -> Tensor:
-        """The branch of attention, shape (B*nW, N', C_out)."""
-        qkv = self._after_norm(x, self.norm1, self.attn.qkv, padding)
-        attended = self._linear(self.attn(qkv, groups, window, padding), self.attn.proj)
-        return cast(Tensor, self.ls1(attended))
-
-    def _transform(self, x: Tensor) -> Tensor:
-        """The branch of the MLP, of the shape of x."""
-        fc1, act, fc2 = cast(nn.Linear, self.mlp.fc1), self.mlp.act, cast(nn.Linear, self.mlp.fc2)
-        if self._recomputes():
-            y = fc2(act(fc1(self.norm2(x))))
-        elif torch.is_grad_enabled():
-            y = linear_after(act, self._after_norm(x, self.norm2, fc1), (), fc2)
-        else:
-            y = linear(linear(self.norm2(x), fc1, act), fc2)
-        return cast(Tensor, self.ls2(y))
-
-    def _linear(self, x: Tensor, layer: nn.Linear) -> Tensor:
-        """In a half that is recomputed PyTorch's own layer, before the last of which that stops."""
-        return cast(Tensor, layer(x)) if self._recomputes() else linear(x, layer)
-
-    def _after_norm(
-        self, x: Tensor, norm: nn.LayerNorm, layer: nn.Linear, padding: Tensor | None = None
+    def _transform(
+        self, x: Tensor, batch: int, groups: int, window: Size, padding: Tensor | None
     ) -> Tensor:
         # Published weights expect windows to be padded with zeros after the norm, in every block.
-        if self._recomputes() or type(norm) is not nn.LayerNorm:
-            return self._linear(zero_padding(norm(x), padding), layer)
+        normed = zero_padding(self.norm1(x), padding)
+        attended = self.ls1(self.attn(normed, groups, window, padding))
+        x = self._shortcut(x, normed, window, padding) + self._drop(attended, batch)
+        if self.recompute == "mlp" and torch.is_grad_enabled():
+            return x + self._drop(self._recomputed(self._mlp_branch, x), batch)
+        return x + self._drop(self._mlp_branch(x), batch)
 
-        def before(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-            return zero_padding(F.layer_norm(x, weight.shape, weight, bias, norm.eps), padding)
+    def _mlp_branch(self, x: Tensor) -> Tensor:
+        return cast(Tensor, self.ls2(self.mlp(self.norm2(x))))
 
-        return linear_after(before, x, (norm.weight, norm.bias), layer)
-
-    def _shortcut(self, x: Tensor, window: Size, padding: Tensor | None) -> Tensor:
+    def _shortcut(self, x: Tensor, normed: Tensor, window: Size, padding: Tensor | None) -> Tensor:
         """What the branch of attention is added to, shape (B*nW, N', C_out)."""
         if not self.widens:
             return x
         if self.proj is not None:
-            x = self._after_norm(x, self.norm1, self.proj, padding)
+            x = self.proj(normed)
             return x if self.q_stride is None else max_pool(x, window, self.q_stride, padding)
         if self.q_stride is None:
             return torch.cat((x, x), dim=-1)
         cells = (window, self.q_stride, padding)
         return torch.cat((max_pool(x, *cells), mean_pool(x, *cells)), dim=-1)
+
+    def _recomputed(self, work: Callable[..., Tensor], *args: Any) -> Tensor:
+        """Call `work`, keep its arguments alone, and call it again in the backward pass."""
+        draws = self.training and self.drop_path.drop_prob > 0
+        result = checkpoint(work, *args, use_reentrant=False, preserve_rng_state=draws)
+        return cast(Tensor, result)
 
     @staticmethod
     def _scale(dim: int, initial: float | None) -> nn.Module:
@@ -261,6 +243,6 @@ class HieraBlock(nn.Module):
 
     def _drop(self, x: Tensor, batch: int) -> Tensor:
         """Drop a branch for whole images, not for single windows."""
-        if not self.training:
+        if not self.training or not self.drop_path.drop_prob:
             return x
         return cast(Tensor, self.drop_path(x.reshape(batch, -1, x.shape[-1]))).view_as(x)

@@ -7,7 +7,7 @@ windows follow the image, so that little or nothing is padded.
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,26 +24,27 @@ class Step(NamedTuple):
     Attributes:
         block: Its index.
         layout: How tokens lie while it attends.
-        after: How they lie after it.
+        next_layout: How they lie after it.
         is_global: Whether it attends to the whole image.
     """
 
     block: int
     layout: Layout
-    after: Layout
+    next_layout: Layout
     is_global: bool
 
 
-def plan(arch: Arch, start: Layout) -> list[Step]:
+def plan(arch: Arch, start: Layout, windows: Sequence[Size] | None = None) -> list[Step]:
     """The steps of all blocks.
 
     Args:
         arch: The architecture.
         start: How tokens lie before the first block.
+        windows: What `window_spec='auto'` stands for. None: what `windows_for` chooses.
     """
     spec = arch.window_spec
     if isinstance(spec, str):
-        spec = windows_for(arch, start.grid)
+        spec = windows or windows_for(arch, start.grid)
     steps = []
     layout = start
     for i, window in enumerate(arch.block_windows(spec)):
@@ -52,24 +53,10 @@ def plan(arch: Arch, start: Layout) -> list[Step]:
             layout = Layout(layout.grid, window)
         elif arch.rel_pos or not _suits(layout, stride):
             layout = Layout(layout.grid, layout.grid)
-        after = layout if stride is None else layout.pooled(stride)
-        steps.append(Step(i, layout, after, window is None))
-        layout = after
+        next_layout = layout if stride is None else layout.pooled(stride)
+        steps.append(Step(i, layout, next_layout, window is None))
+        layout = next_layout
     return steps
-
-
-def runs(steps: list[Step]) -> Iterator[list[Step]]:
-    """Steps in groups: in a group rows stay as they are, and no block looks beyond its row.
-
-    A global block is a group by itself.
-    """
-    run = steps[:1]
-    for step in steps[1:]:
-        if step.is_global or run[-1].is_global or not step.layout.is_same(run[-1].after):
-            yield run
-            run = []
-        run.append(step)
-    yield run
 
 
 def _suits(layout: Layout, stride: Size | None) -> bool:

@@ -8,14 +8,12 @@
 Tables keep the size they were learned at; what they become on another grid is computed here.
 """
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hiera_dense.compute import exactly
 from hiera_dense.windows import Layout, Size, ceil_div, crop, equal, known, partition, unpartition
 
 
@@ -75,13 +73,20 @@ def interpolate(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
     size = tuple(table.shape[1:-1])
     if equal(size, grid):
         return table
-    with exactly(table):
+    with _exact(table):
         resized = table.to(torch.promote_types(table.dtype, torch.float32))
         for axis, (old, new) in enumerate(zip(size, grid, strict=True), 1):
             if not known(old == new):
                 weights = _weights(resized.new_ones(old).diag(), new, len(grid) == 2, antialias)
                 resized = (resized.movedim(axis, -1) @ weights).movedim(-1, axis)
         return resized.to(table.dtype)
+
+
+def _exact(table: Tensor) -> AbstractContextManager[object]:
+    """A context without autocast."""
+    if table.is_meta:  # for which there is none
+        return nullcontext()
+    return torch.autocast(table.device.type, enabled=False)
 
 
 def _weights(identity: Tensor, length: int, cubic: bool, antialias: bool) -> Tensor:
@@ -167,60 +172,3 @@ def as_absolute_win(table: Tensor, unit: Size) -> tuple[Tensor, Tensor]:
     """
     window, means, _ = split(table, unit)
     return means.movedim(-1, 1), window.movedim(-1, 1)
-
-
-class Cache:
-    """Position embeddings of some grids, for as long as the tables they are made from are the same.
-
-    Tables are compared by value: weights can change in ways that leave no other trace, as when an
-    average of the weights is swapped in for an evaluation.
-    """
-
-    grids = 4  # remembered at most, the last ones
-
-    def __init__(self) -> None:
-        self._kept: tuple[Any, list[Tensor], dict[Size, Tensor]] | None = None
-
-    def get(self, tables: Sequence[Tensor], grid: Size, compute: Callable[[], Tensor]) -> Tensor:
-        """What `compute` gives, from memory where nothing changed and no gradient is needed.
-
-        Args:
-            tables: What the embedding is made from.
-            grid: Tokens per axis.
-            compute: Makes the embedding, shape (1, *grid, C).
-        """
-        if self._is_traced(tables) or (
-            torch.is_grad_enabled() and any(table.requires_grad for table in tables)
-        ):
-            return compute()
-        key = torch.is_inference_mode_enabled(), [(t.device, t.dtype, t.shape) for t in tables]
-        kept = self._kept  # once, since another thread may replace it
-        if kept is None or kept[0] != key or not all(map(torch.equal, kept[1], tables)):
-            kept = key, [table.detach().clone() for table in tables], {}
-            self._kept = kept
-        embeddings = kept[2]
-        if grid not in embeddings:
-            embedding = compute()
-            while len(embeddings) >= self.grids:
-                embeddings.pop(next(iter(embeddings)), None)
-            embeddings[grid] = embedding
-            return embedding
-        return embeddings[grid]
-
-    def clear(self) -> None:
-        """Give the memory back."""
-        self._kept = None
-
-    @staticmethod
-    def _is_traced(tables: Sequence[Tensor]) -> bool:
-        """Whether what is done now is recorded or without values, so that none can be compared."""
-        if torch.compiler.is_compiling() or torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
-            return True
-        table = tables[0]
-        return table.is_meta or (table.is_cuda and torch.cuda.is_current_stream_capturing())
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> "Cache":
-        return Cache()
-
-    def __reduce__(self) -> tuple[type, tuple[()]]:
-        return Cache, ()

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from hiera_dense import pos_embed as positions
-from hiera_dense.compute import attention
+from hiera_dense.attention import attention
 from hiera_dense.windows import Size
 
 _ALIGNED = 8  # what kernels want head dims to be multiples of

@@ -9,7 +9,7 @@ This takes the place of the "unroll" token order of the original implementation
 """
 
 import math
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -34,7 +34,8 @@ def ceil_div(size: Size, by: Size) -> Size:
     return tuple((a + b - 1) // b for a, b in zip(size, by, strict=True))
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True)
+class Layout:
     """How a grid of tokens lies in rows.
 
     Attributes:
@@ -221,3 +222,17 @@ def zero_padding(x: Tensor, padding: Tensor | None) -> Tensor:
         padding: What `padding_mask` gives, shape (R, N, 1), or None.
     """
     return x if padding is None else x.masked_fill(padding, 0.0)
+
+
+def rows_of(indices: Tensor, count: int) -> Tensor:
+    """From indices of rows of each image to those of rows of the batch.
+
+    Args:
+        indices: Shape (B, n).
+        count: Rows of an image.
+
+    Returns:
+        Shape (B*n,).
+    """
+    first = torch.arange(len(indices), device=indices.device)[:, None] * count
+    return (first + indices).flatten()

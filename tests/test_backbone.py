@@ -115,7 +115,7 @@ def test_other_channels_and_checkpointing_reach_the_trunk() -> None:
     assert shapes(model(torch.randn(1, 5, 64, 64))) == expected_shapes("tiny", 1, 64, 64)
     ends = model.trunk.stage_ends
     stages = range(ends[0] + 1, ends[1] + 1)
-    assert [i for i, block in enumerate(model.trunk.blocks) if block.with_cp] == [*stages]
+    assert [i for i, block in enumerate(model.trunk.blocks) if block.recompute] == [*stages]
 
 
 def test_autocast() -> None:

@@ -210,8 +210,9 @@ def test_lists_are_as_good_as_tuples() -> None:
         (dict(arch="base_16x224", window_spec="auto"), "'auto' of an arch of 3 axes; expected"),
         (
             dict(arch="tiny", with_cp=(0, 4)),
-            r"with_cp \(0, 4\); expected True, False, or some of 4",
+            r"with_cp \(0, 4\); expected True, False, 'mlp', or some of 4",
         ),
+        (dict(arch="tiny", with_cp="all"), "with_cp 'all'; expected True, False, 'mlp', or some"),
         (dict(arch="tiny", window_spec=(8, 5, 0, 0)), r"window \(5, 5\) of block 3.* multiples of"),
         (dict(arch="tiny", window_spec=(8, -4, 0, 0)), "window_spec entry -4; expected 0"),
         (dict(arch="tiny", window_spec=(8, (4, 0), 0, 0)), "window_spec entry"),
