@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPAT := .venv-compat
 
-.PHONY: help setup setup-compat demo test test-compat lint clean
+.PHONY: help setup setup-compat demo test test-compat test-torch lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -36,6 +36,9 @@ test: setup  ## run the tests
 
 test-compat: setup-compat  ## run the tests on the original packages
 	$(COMPAT)/bin/python $(PYTEST)
+
+test-torch:  ## run the tests of the trunk alone on another torch: make test-torch TORCH=2.9.1
+	requirements/test_torch.sh "$(TORCH)" $(PYTHON)
 
 lint: setup  ## check style and types
 	$(BIN)/ruff check .

@@ -1,30 +1,94 @@
-"""What is faster on a CPU: attention in bfloat16 by matrix products, where no gradient is needed.
+"""What is faster on a CPU where no gradient is needed: MLPs by oneDNN, attention by products.
 
-PyTorch's fused attention multiplies bfloat16 no faster than float32 on a CPU without AMX. Measured
-in docs/performance.md.
+`layers.Mlp` and `attention.attention` ask here, each in one line; the rest of the trunk is the same
+on all devices. Graphs that are traced or compiled have none of this. Measured in
+docs/performance.md.
 """
 
+import math
 from functools import lru_cache
+from typing import Any
 
 import torch
-from torch import Tensor
+from timm.layers import Mlp
+from torch import Tensor, nn
+from torch.utils.flop_counter import flop_registry, register_flop_formula
 
+_SMALL = 2**18  # bytes of tokens up to which calls take longer than what they save
+_TOKENS_AT_ONCE = 4096  # that an MLP takes
 _SCORES_AT_ONCE = 16 * 2**20  # bytes of attention scores
 
 
-def prefers_products(q: Tensor) -> bool:
-    """Whether `attention_by_products` is faster than the fused kernel for queries, and may be used.
-
-    Graphs that are traced or compiled get the fused kernel.
-    """
+def _is_lean(x: Tensor) -> bool:
+    """Whether x is computed on by a CPU, without gradients, and not for a graph."""
     return (
-        q.device.type == "cpu"
-        and q.dtype == torch.bfloat16
+        x.device.type == "cpu"
         and not torch.is_grad_enabled()
         and not torch.compiler.is_compiling()
         and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-        and _multiplies_bf16()
     )
+
+
+def prefers_fused_mlp(mlp: Mlp, x: Tensor) -> bool:
+    """Whether an MLP is faster with `fused_mlp`, and that would skip nothing.
+
+    Args:
+        mlp: Two linear layers with an activation between them.
+        x: Its input, shape (..., C).
+    """
+    return (
+        _is_lean(x)
+        and x.nbytes > _SMALL
+        and not mlp.training
+        and not torch.is_autocast_enabled("cpu")
+        and x.dtype == mlp.fc1.weight.dtype
+        and x.dtype in (torch.float32, torch.bfloat16)
+        and type(mlp.act) is nn.GELU
+        and mlp.act.approximate == "none"
+        and type(mlp.fc1) is type(mlp.fc2) is nn.Linear
+        and all(type(param) is nn.Parameter for param in mlp.parameters())
+        and not any(part._forward_hooks or part._forward_pre_hooks for part in mlp.modules())
+        and torch.backends.mkldnn.enabled
+        and _has_onednn()
+    )
+
+
+def fused_mlp(mlp: Mlp, x: Tensor) -> Tensor:
+    """An MLP by oneDNN, which adds biases and applies GELU in passing, some tokens at a time.
+
+    The hidden layer of these stays in a cache, and in memory that the process has already: the
+    allocator returns what is larger than 32 MB after each use, and to get it again takes as long as
+    a product.
+    """
+    results = []
+    for tokens in x.reshape(-1, x.shape[-1]).split(_TOKENS_AT_ONCE):
+        hidden = _product(tokens, mlp.fc1.weight, mlp.fc1.bias, "gelu", [], "none")
+        results.append(_product(hidden, mlp.fc2.weight, mlp.fc2.bias, "none", [], "none"))
+    return (results[0] if len(results) == 1 else torch.cat(results)).view(x.shape)
+
+
+@lru_cache
+def _has_onednn() -> bool:
+    vectors = torch.backends.cpu.get_cpu_capability().startswith("AVX")
+    return vectors and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+
+
+if _has_onednn():
+    _product = torch.ops.mkldnn._linear_pointwise  # what PyTorch's own compiler emits
+    if _product not in flop_registry:
+
+        @register_flop_formula(_product)
+        def _flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
+            """For PyTorch's counter, which does not know this product."""
+            return 2 * math.prod(x) * weight[0]
+
+
+def prefers_products(q: Tensor) -> bool:
+    """Whether attention is faster with `attention_by_products` for these queries.
+
+    PyTorch's fused kernel multiplies bfloat16 no faster than float32 on a CPU without AMX.
+    """
+    return _is_lean(q) and q.dtype == torch.bfloat16 and _multiplies_bf16()
 
 
 @lru_cache

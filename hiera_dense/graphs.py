@@ -2,55 +2,84 @@
 
 from collections.abc import Callable, Mapping
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
+from torch import nn
 
 CompileOptions = bool | Mapping[str, Any]
+Result = TypeVar("Result")
 
-# The sizes of images need few graphs, but PyTorch's 8 for a function may be used up by images that
-# one window covers along a side, which have graphs of their own.
-_GRAPHS = 64
+_SETTINGS: dict[str, Any] = dict(
+    # The sizes of images need few graphs, but more than PyTorch's 8 where one window covers a side
+    # of some images and not of others: these have graphs of their own.
+    recompile_limit=64,
+    # It would cut the graph into parts, one for each of the messages between data-parallel
+    # processes, and refuses graphs that recompute.
+    optimize_ddp=False,
+)
 
 
 class Graph:
-    """Calls functions, compiled or as they are.
+    """Calls functions of a module, compiled or as they are.
 
-    A function is compiled when it is first called, and again for training. Copies and pickles of a
-    `Graph` compile anew.
+    A function is compiled when it is first called, once for training and once for evaluation.
+    Copies and pickles of a `Graph` compile for themselves.
 
     Args:
         compile: Whether to compile, or the arguments of `torch.compile`; `fullgraph` is True unless
-            they have it.
+            they have it, or parts of the module are sharded.
+
+    Raises:
+        TypeError: It is neither.
     """
 
     def __init__(self, compile: CompileOptions) -> None:
+        if not isinstance(compile, bool | Mapping):
+            raise TypeError(
+                f"compile {compile!r}; expected True, False, or a dict of arguments of "
+                "torch.compile, such as dict(mode='reduce-overhead')"
+            )
         self._options = compile
-        self._compiled: dict[tuple[FunctionType, bool], Callable[..., Any]] = {}
+        self._compiled: dict[tuple[Callable[..., Any], bool], Callable[..., Any]] = {}
 
-    def __call__(self, function: Callable[..., Any], *args: Any) -> Any:
+    def __call__(self, function: Callable[..., Result], module: nn.Module, *args: Any) -> Result:
         """Call a function, or its compiled form.
 
         Args:
             function: Not bound to an object.
-            *args: Its arguments.
+            module: Its first argument.
+            *args: The others.
         """
         # Inside a larger graph it becomes a part of that.
         if self._options is False or torch.compiler.is_compiling():
-            return function(*args)
-        assert isinstance(function, FunctionType)
+            return function(module, *args)
         key = function, torch.is_grad_enabled()
         if key not in self._compiled:
             options = {} if self._options is True else dict(self._options)
-            self._compiled[key] = torch.compile(_copy(function), **{"fullgraph": True} | options)
-        with torch._dynamo.config.patch(recompile_limit=_GRAPHS):
-            return self._compiled[key](*args)
+            options = {"fullgraph": not _is_sharded(module)} | options
+            self._compiled[key] = torch.compile(_copy(function), **options)
+        with torch._dynamo.config.patch(_SETTINGS):
+            return cast(Result, self._compiled[key](module, *args))
 
     def __reduce__(self) -> tuple[type, tuple[CompileOptions]]:
         return Graph, (self._options,)
 
 
-def _copy(function: FunctionType) -> FunctionType:
+def _copy(function: Callable[..., Result]) -> Callable[..., Result]:
     """The same function with code of its own, since PyTorch keeps and counts graphs by code."""
+    assert isinstance(function, FunctionType)
     parts = function.__globals__, function.__name__, function.__defaults__, function.__closure__
     return FunctionType(function.__code__.replace(), *parts)
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    """Whether FSDP gathers weights where parts of a module are called, which no graph can hold."""
+    if not torch.distributed.is_available():
+        return False
+    from torch.distributed import fsdp
+
+    kinds = [fsdp.FullyShardedDataParallel]
+    if hasattr(fsdp, "FSDPModule"):  # since torch 2.6
+        kinds.append(fsdp.FSDPModule)
+    return any(isinstance(part, tuple(kinds)) for part in module.modules())

@@ -69,6 +69,7 @@ class HubModel(
     def _save_pretrained(self, save_directory: Path) -> None:
         """What huggingface_hub calls beside writing the arguments."""
         assert isinstance(self, nn.Module)
+        self._hub_mixin_config.pop("compile", None)  # how it is run here is no part of a model
         metadata = {"format": "pt"} | ({"licence": self.licence} if self.licence else {})
         files.write(Path(save_directory) / fetch.WEIGHTS_FILE, self.state_dict(), metadata, None)
 

@@ -4,44 +4,24 @@ Parameter names are those of facebookresearch/hiera (`hiera.py`), so its weights
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal, cast
 
 import torch
 import torch.nn.functional as F
-from timm.layers import DropPath, LayerScale, Mlp
+from timm import layers as timm_layers
+from timm.layers import DropPath, LayerScale
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from hiera_dense import kernels
+from hiera_dense import cpu
 from hiera_dense.attention import attention
 from hiera_dense.relative import relative_attention
 from hiera_dense.windows import Size, max_pool, mean_pool, zero_padding
 
+LayerNorm = partial(nn.LayerNorm, eps=1e-6)
 Recompute = Literal["block", "mlp"]
 CONVS: dict[int, Any] = {2: nn.Conv2d, 3: nn.Conv3d}
-
-
-class LayerNorm(nn.LayerNorm):
-    """PyTorch's layer norm, by a faster kernel where there is one.
-
-    Args:
-        dim: Channels.
-        before_linear: Whether linear layers alone take the result. Under autocast on a GPU it then
-            comes in their dtype, and need not be cast.
-    """
-
-    def __init__(self, dim: int, before_linear: bool = False) -> None:
-        super().__init__(dim, eps=1e-6)
-        self.before_linear = before_linear
-
-    def forward(self, x: Tensor) -> Tensor:
-        """From (..., C) to (..., C)."""
-        if not kernels.suits(x, self.weight, self.bias):
-            return super().forward(x)
-        dtype = x.dtype
-        if torch.is_autocast_enabled("cuda"):
-            dtype = torch.get_autocast_dtype("cuda") if self.before_linear else torch.float32
-        return kernels.layer_norm(x, self.weight, self.bias, self.eps, dtype)
 
 
 class PatchEmbed(nn.Module):
@@ -96,14 +76,15 @@ class Attention(nn.Module):
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
+        self.head_dim = dim_out // num_heads
         self.q_stride = q_stride
         self.qkv = nn.Linear(dim, 3 * dim_out)
         self.proj = nn.Linear(dim_out, dim_out)
         self.has_rel_pos = rel_pos is not None
         if rel_pos is not None:
             height, width = rel_pos
-            self.rel_pos_h = nn.Parameter(torch.zeros(2 * height - 1, dim_out // num_heads))
-            self.rel_pos_w = nn.Parameter(torch.zeros(2 * width - 1, dim_out // num_heads))
+            self.rel_pos_h = nn.Parameter(torch.zeros(2 * height - 1, self.head_dim))
+            self.rel_pos_w = nn.Parameter(torch.zeros(2 * width - 1, self.head_dim))
 
     def forward(
         self, x: Tensor, groups: int, window: Size, padding: Tensor | None = None
@@ -120,21 +101,30 @@ class Attention(nn.Module):
         Returns:
             Tokens, shape (B*nW, N', C_out).
         """
-        q, k, v = self.qkv(x).chunk(3, dim=-1)  # each (B*nW, N, C_out)
+        rows, dim = x.shape[0], self.num_heads * self.head_dim
+        qkv = self.qkv(x)  # (B*nW, N, 3 * C_out)
+        heads = qkv.reshape(groups, -1, 3, self.num_heads, self.head_dim)
+        q, k, v = heads.permute(2, 0, 3, 1, 4).unbind()  # each (groups, nH, N, D)
         if self.q_stride is not None:
-            q = max_pool(q, window, self.q_stride, padding)  # (B*nW, N', C_out)
-        shape = q.shape
-        q, k, v = (self._split_heads(t, groups) for t in (q, k, v))
+            q = max_pool(qkv[..., :dim], window, self.q_stride, padding)  # (B*nW, N', C_out)
+            q = q.reshape(groups, -1, self.num_heads, self.head_dim).transpose(1, 2)
         if self.has_rel_pos:
             tables = self.rel_pos_h, self.rel_pos_w
             x = relative_attention(q, k, v, tables, window, self.q_stride or (1, 1))
         else:
             x = attention(q, k, v)
-        return cast(Tensor, self.proj(x.transpose(1, 2).reshape(shape)))
+        x = x.transpose(1, 2).reshape(rows, -1, dim)  # (B*nW, N', C_out)
+        return cast(Tensor, self.proj(x))
 
-    def _split_heads(self, x: Tensor, groups: int) -> Tensor:
-        x = x.reshape(groups, -1, self.num_heads, x.shape[-1] // self.num_heads)
-        return x.transpose(1, 2)  # (groups, nH, N, D)
+
+class Mlp(timm_layers.Mlp):
+    """timm's: two linear layers with GELU between them; on a CPU perhaps fused."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (..., C) to (..., C)."""
+        if cpu.prefers_fused_mlp(self, x):
+            return cpu.fused_mlp(self, x)
+        return cast(Tensor, super().forward(x))
 
 
 class HieraBlock(nn.Module):
@@ -169,12 +159,12 @@ class HieraBlock(nn.Module):
         super().__init__()
         self.q_stride = q_stride
         self.recompute = recompute
-        self.norm1 = LayerNorm(dim, before_linear=True)
+        self.norm1 = LayerNorm(dim)
         self.attn = Attention(dim, dim_out, num_heads, q_stride, rel_pos)
         self.widens = dim != dim_out
         self.proj = nn.Linear(dim, dim_out) if self.widens and expand_proj else None
         self.ls1 = self._scale(dim_out, layer_scale)
-        self.norm2 = LayerNorm(dim_out, before_linear=True)
+        self.norm2 = LayerNorm(dim_out)
         self.mlp = Mlp(dim_out, 4 * dim_out)
         self.ls2 = self._scale(dim_out, layer_scale)
         self.drop_path = DropPath(drop_path)
@@ -208,13 +198,18 @@ class HieraBlock(nn.Module):
     def _transform(
         self, x: Tensor, batch: int, groups: int, window: Size, padding: Tensor | None
     ) -> Tensor:
-        # Published weights expect windows to be padded with zeros after the norm, in every block.
-        normed = zero_padding(self.norm1(x), padding)
-        attended = self.ls1(self.attn(normed, groups, window, padding))
-        x = self._shortcut(x, normed, window, padding) + self._drop(attended, batch)
+        x = self._attend(x, batch, groups, window, padding)
         if self.recompute == "mlp" and torch.is_grad_enabled():
             return x + self._drop(self._recomputed(self._mlp_branch, x), batch)
         return x + self._drop(self._mlp_branch(x), batch)
+
+    def _attend(
+        self, x: Tensor, batch: int, groups: int, window: Size, padding: Tensor | None
+    ) -> Tensor:
+        # Published weights expect windows to be padded with zeros after the norm, in every block.
+        normed = zero_padding(self.norm1(x), padding)
+        branch = self.ls1(self.attn(normed, groups, window, padding))
+        return self._shortcut(x, normed, window, padding) + self._drop(branch, batch)
 
     def _mlp_branch(self, x: Tensor) -> Tensor:
         return cast(Tensor, self.ls2(self.mlp(self.norm2(x))))

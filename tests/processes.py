@@ -103,6 +103,6 @@ def _work(main: Callable[[], None], args: list[str], out: Path, variables: dict[
     _talk(main, args, out.with_suffix(".log"), variables)
     scalars = MessageHub.get_current_instance().log_scalars
     history = {name: scalars[name].data[0].tolist() for name in scalars}
-    shards = [m for m in gc.get_objects() if isinstance(m, FullyShardedDataParallel)]
+    shards = [m for m in gc.get_objects() if issubclass(type(m), FullyShardedDataParallel)]
     held = max((sum(p.numel() for p in module.parameters()) for module in shards), default=0)
     out.write_text(json.dumps(dict(history, seed=torch.initial_seed(), held=held)))

@@ -4,8 +4,9 @@ import math
 
 import pytest
 import torch
-from conftest import shallow
+from conftest import relative_error, shallow
 from torch import Tensor
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from hiera_dense.backbone import HieraBackbone
 from hiera_dense.variants import ARCHS
@@ -141,3 +142,30 @@ def test_autocast() -> None:
 def test_a_bad_setting_is_named(kwargs: dict, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         backbone(**kwargs)
+
+
+@pytest.mark.skipif(torch.__version__ < "2.9", reason="torch 2.9 or newer compiles it")
+@pytest.mark.parametrize("spec", [None, "auto"])
+def test_a_compiled_backbone_is_one_graph_with_its_norms(spec: str | None) -> None:
+    counter = CompileCounterWithBackend("eager")
+    settings = dict(window_spec=spec, frozen_stages=1, out_indices=(1, 3))
+    plain = backbone(**settings).train()
+    compiled = backbone(**settings, compile=dict(backend=counter)).train()
+    compiled.load_state_dict(plain.state_dict())
+    for size in ((64, 96), (96, 160)):
+        image = torch.randn(2, 3, *size)
+        pairs = list(zip(compiled(image), plain(image), strict=True))
+        assert max(relative_error(ours, theirs) for ours, theirs in pairs) < 1e-5
+        assert all(ours.is_contiguous() for ours, _ in pairs)
+    sum(ours.sum() for ours, _ in pairs).backward()
+    learned = {name for name, param in compiled.named_parameters() if param.grad is not None}
+    assert learned == {name for name, param in compiled.named_parameters() if param.requires_grad}
+    assert counter.frame_count == 2
+    with torch.no_grad():
+        assert compiled.eval()(image)[0].isfinite().all()
+    assert counter.frame_count == 3
+
+
+def test_what_is_no_option_of_compile_is_named() -> None:
+    with pytest.raises(TypeError, match="compile 'max-autotune'; expected True, False, or a dict"):
+        backbone(compile="max-autotune")

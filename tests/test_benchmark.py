@@ -13,7 +13,7 @@ from benchmark import Result
 def test_contestants_run_and_who_cannot_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    names = ["ours:tiny:auto", "without:all:tiny:auto@bfloat16", "fair:tiny", "nobody:tiny"]
+    names = ["ours:tiny:auto", "with:plain:tiny:auto@bfloat16", "fair:tiny", "nobody:tiny"]
     options = ["--size", "96x32", "--runs", "1", "--threads", "1"]
     files = ["--json", str(tmp_path / "r.json"), "--plot", str(tmp_path / "r.png")]
     monkeypatch.setattr(sys, "argv", ["benchmark.py", *names, *options, *files])

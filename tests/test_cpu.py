@@ -1,12 +1,91 @@
-"""What is faster on a CPU gives the same numbers."""
+"""What is faster on a CPU gives the same numbers, and makes way for what it would skip."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 from conftest import randomize, relative_error, shallow
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from hiera_dense import cpu
 from hiera_dense.hiera import Hiera
+from hiera_dense.layers import Mlp
+
+ONEDNN = pytest.mark.skipif(not cpu._has_onednn(), reason="oneDNN is for x86 with AVX")
+
+
+@pytest.fixture
+def mlp() -> Mlp:
+    made = Mlp(96, 384).eval()
+    randomize(made)
+    return made
+
+
+@ONEDNN
+@pytest.mark.parametrize("at_once", [1000, 2**20])
+@torch.no_grad()
+def test_a_fused_mlp_equals_float64(
+    mlp: Mlp, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "_TOKENS_AT_ONCE", at_once)
+    x = torch.randn(50, 49, 96)
+    assert cpu.prefers_fused_mlp(mlp, x)
+    result = mlp(x)
+    assert relative_error(result.double(), mlp.double()(x.double())) < 1e-5
+
+
+@ONEDNN
+@torch.no_grad()
+def test_a_fused_mlp_in_bfloat16_is_as_near_to_float32_as_pytorch(mlp: Mlp) -> None:
+    x = torch.randn(50, 49, 96)
+    expected = mlp(x)
+    mlp.bfloat16()
+    assert cpu.prefers_fused_mlp(mlp, x.bfloat16())
+    errors = [
+        (given.float() - expected).norm() / expected.norm()
+        for given in (mlp(x.bfloat16()), super(Mlp, mlp).forward(x.bfloat16()))
+    ]
+    assert errors[0] < 1.1 * errors[1] < 0.05
+
+
+@ONEDNN
+def test_pytorch_counts_the_products_of_a_fused_mlp(mlp: Mlp) -> None:
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        mlp(torch.randn(50, 49, 96))
+    assert counter.get_total_flops() == 2 * 50 * 49 * 2 * 96 * 384
+
+
+class Adapted(nn.Linear):
+    """A layer that does more than a product."""
+
+
+CHANGES: dict[str, Callable[[Mlp], object]] = {
+    "another layer": lambda mlp: setattr(mlp, "fc1", Adapted(96, 384)),
+    "another activation": lambda mlp: setattr(mlp, "act", nn.ReLU()),
+    "approximate GELU": lambda mlp: setattr(mlp, "act", nn.GELU("tanh")),
+    "a hook": lambda mlp: mlp.act.register_forward_hook(lambda *_: None),
+    "a hook before": lambda mlp: mlp.fc2.register_forward_pre_hook(lambda *_: None),
+    "training": lambda mlp: mlp.train(),
+    "another dtype": lambda mlp: mlp.double(),
+    "another parameter": lambda mlp: torch.nn.utils.parametrizations.weight_norm(mlp.fc1),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@torch.no_grad()
+def test_what_fusing_would_skip_is_not_fused(mlp: Mlp, change: str) -> None:
+    CHANGES[change](mlp)
+    assert not cpu.prefers_fused_mlp(mlp, torch.randn(50, 49, 96))
+
+
+def test_with_gradients_under_autocast_and_when_small_nothing_is_fused(mlp: Mlp) -> None:
+    x = torch.randn(50, 49, 96)
+    assert not cpu.prefers_fused_mlp(mlp, x)
+    with torch.no_grad():
+        assert not cpu.prefers_fused_mlp(mlp, x[:1])
+        with torch.autocast("cpu", torch.bfloat16):
+            assert not cpu.prefers_fused_mlp(mlp, x)
 
 
 @torch.no_grad()

@@ -93,6 +93,17 @@ optim_wrapper = dict(accumulative_counts=2)
 train_cfg = dict(max_iters=10, val_interval=100)
 default_hooks = dict(checkpoint=dict(interval=10))
 """
+# Graphs of torch.compile, in data parallel with what refuses graphs otherwise: recomputing.
+COMPILED = """
+_base_ = 'data_parallel.py'
+model = dict(backbone=dict(compile=dict(backend='aot_eager'), with_cp='mlp'))
+train_cfg = dict(val_interval=100)
+"""
+COMPILED_SHARDS = """
+_base_ = 'sharded.py'
+model = dict(backbone=dict(compile=dict(backend='eager')))
+train_cfg = dict(val_interval=100)
+"""
 
 
 class Setting(NamedTuple):
@@ -121,6 +132,8 @@ def setting(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Setting:
         sharded=SHARDED,
         data_parallel=DATA_PARALLEL,
         accumulating=ACCUMULATING,
+        compiled=COMPILED,
+        compiled_shards=COMPILED_SHARDS,
     )
     for name, text in configs.items():
         (folder / f"{name}.py").write_text(text)
@@ -173,6 +186,14 @@ def test_two_processes_train_as_one(setting: Setting, one: list[Any], two: list[
     found = {n.removeprefix("module."): v for n, v in average.items() if n.startswith("module.")}
     assert_close(found, trained(setting))
     assert len(two[0]["val/mIoU"]) == 1  # of all images: each process looks at its share
+
+
+@pytest.mark.skipif(torch.__version__ < "2.9", reason="torch 2.9 or newer compiles the backbone")
+@pytest.mark.parametrize("config", ["compiled", "compiled_shards"])
+def test_a_compiled_backbone_trains_as_another(
+    setting: Setting, one: list[Any], config: str
+) -> None:
+    assert_same_training(setting, one, launch(setting.args(config, config), 2))
 
 
 def test_averaged_weights_are_what_is_saved(setting: Setting, two: list[Any]) -> None:

@@ -11,7 +11,7 @@ import math
 import platform
 import statistics
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -22,10 +22,14 @@ import contestants
 import torch
 from contestants import Size
 from measure import Failure, Jobs, Worker, alternate, matrix_rates
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 AMP = "amp"
+# torch.compile's mode, by what stands behind a contestant's name.
+MODES = {"compile": None, "graphs": "reduce-overhead"}
 MACHINE = "matrix products"
 
 
@@ -39,6 +43,7 @@ class Result:
         memory: Peak above the model, in MB.
         flops: Of a forward pass of all images.
         problem: Why there is none.
+        kernels: Where its time goes: seconds and calls by name. None: not asked for.
     """
 
     name: str
@@ -47,16 +52,18 @@ class Result:
     memory: float = math.nan
     flops: float = math.nan
     problem: str = ""
+    kernels: Mapping[str, tuple[float, int]] | None = None
 
 
 def jobs(name: str, size: Size, options: Mapping[str, Any]) -> Jobs:
     """What a process does for a contestant."""
-    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     device, half = options["device"], options["half"]
-    name, _, own = name.partition("@")
-    kind = own or options["dtype"]
-    if kind not in (*DTYPES, AMP):
-        raise ValueError(f"dtype {kind!r}; expected one of {', '.join((*DTYPES, AMP))}")
+    name, *flags = name.split("@")
+    if unknown := set(flags) - {*DTYPES, AMP, *MODES}:
+        known = ", ".join((*DTYPES, AMP, *MODES))
+        raise ValueError(f"@{unknown.pop()}; expected one of {known}")
+    kind = next((flag for flag in flags if flag not in MODES), options["dtype"])
     amp = kind == AMP
     dtype = torch.float32 if amp else DTYPES[kind]
     if name == MACHINE:
@@ -64,7 +71,8 @@ def jobs(name: str, size: Size, options: Mapping[str, Any]) -> Jobs:
     model, forward = contestants.build(name, size)
     model.to(device, dtype)
     images = torch.randn(options["batch"], 3, *size).to(device, dtype)
-    step = torch.compile(forward) if options["compile"] else forward
+    how = next((flag for flag in flags if flag in MODES), "compile" * options["compile"])
+    step = torch.compile(forward, mode=MODES[how]) if how else forward
 
     def evaluate() -> None:
         with torch.no_grad(), torch.autocast(device, half, enabled=amp):
@@ -85,17 +93,52 @@ def jobs(name: str, size: Size, options: Mapping[str, Any]) -> Jobs:
 
     model.train(options["mode"] == "train")
     run = train if options["mode"] == "train" else evaluate
-    return {"run": run, "flops": flops}
+    return {"run": run, "flops": flops, "kernels": lambda: kernels(run, device)}
+
+
+def kernels(run: Callable[[], None], device: str) -> dict[str, tuple[float, int]]:
+    """Seconds and calls of each kernel of a GPU, or operator of a CPU, the slowest first."""
+    run()
+    kinds = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * (device == "cuda")
+    with profile(activities=kinds) as profiler:
+        run()
+        if device == "cuda":
+            torch.cuda.synchronize()
+    found: dict[str, tuple[float, int]] = {}
+    for event in profiler.key_averages():
+        on_gpu = event.device_type == DeviceType.CUDA
+        time = event.self_device_time_total if on_gpu else event.self_cpu_time_total
+        if on_gpu == (device == "cuda"):
+            found[event.key] = (time / 1e6, event.count)
+    return dict(sorted(found.items(), key=lambda item: -item[1][0]))
+
+
+def table_of_kernels(name: str, found: Mapping[str, tuple[float, int]]) -> str:
+    """A table in Markdown of the kernels that take nine tenths of the time."""
+    total = sum(seconds for seconds, _ in found.values())
+    lines = [f"| {name}: {total * 1e3:.1f} ms | ms | share | calls |", "|---|---|---|---|"]
+    covered = 0.0
+    for kernel, (seconds, calls) in found.items():
+        if covered > 0.9 * total:
+            break
+        covered += seconds
+        label = kernel.replace("|", "/")[:90]
+        lines.append(f"| `{label}` | {seconds * 1e3:.2f} | {seconds / total:.0%} | {calls} |")
+    return "\n".join(lines)
 
 
 def compare(
-    names: Sequence[str], size: Size, options: dict[str, Any]
+    names: Sequence[str], size: Size, options: Mapping[str, Any]
 ) -> tuple[list[Result], dict[str, float]]:
     """All contestants at one size, and the machine's rates in operations per second, by library."""
     machine, *workers = (
         Worker(jobs, name, size, options, threads=options["threads"]) for name in (MACHINE, *names)
     )
     results = [Result(name, size) for name in names]
+    if options["device"] == "cuda":  # which cores of the CPU wait for: they compile side by side
+        for wait in [worker.begin("run") for worker in workers]:
+            with suppress(Failure):
+                wait()
     asked = {MACHINE: partial(machine.result, "rate")}
     for result, worker in zip(results, workers, strict=True):
         try:
@@ -106,6 +149,8 @@ def compare(
     given = alternate(asked, options["runs"])
     for result, worker in zip(results, workers, strict=True):
         result.seconds = given.get(result.name, ())
+        if result.name in options["profiled"] and not result.problem:
+            result.kernels = worker.result("kernels")
         if not result.problem and options["mode"] == "eval":
             with suppress(Failure):  # a whole detector does not run without values
                 result.flops = worker.result("flops")
@@ -130,9 +175,10 @@ def table(results: Sequence[Result], rates: Mapping[str, float], batch: int) -> 
         if not math.isnan(result.flops):
             work = f"{result.flops / 1e9:.1f}"
             share = ", ".join(f"{result.flops / least / rate:.0%}" for rate in rates.values())
+        digits = 3 if least >= 0.1 else 5
         cells = (
             result.name,
-            f"{least:.3f} ({middle:.3f})",
+            f"{least:.{digits}f} ({middle:.{digits}f})",
             ratio,
             f"{batch / least:.2f}",
             f"{result.memory:.0f}",
@@ -227,7 +273,18 @@ def main() -> None:
     parser.add_argument(
         "--half", choices=("bfloat16", "float16"), default="bfloat16", help="of amp"
     )
-    parser.add_argument("--compile", action="store_true", help="with torch.compile")
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="with torch.compile; NAME@compile for one alone, NAME@graphs with CUDA graphs",
+    )
+    parser.add_argument(
+        "--profiled",
+        nargs="+",
+        default=(),
+        metavar="NAME",
+        help="contestants whose kernels to list",
+    )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--runs", type=int, default=5)
@@ -245,6 +302,9 @@ def main() -> None:
         said = ", ".join(f"{library} {rate / 1e9:.0f}" for library, rate in rates.items())
         print(f"{size[0]} x {size[1]} px; matrix products, GFLOP/s: {said}\n")
         print(f"{table(results, rates, args.batch)}\n", flush=True)
+        for result in results:
+            if result.kernels:
+                print(f"{table_of_kernels(result.name, result.kernels)}\n", flush=True)
     print(growth(everything))
     if args.json:
         record = {"how": machine(options), "results": [asdict(result) for result in everything]}

@@ -1,10 +1,12 @@
 """Networks to compare, by name: ours, other people's Hiera, the hosts' backbones, whole configs."""
 
+import functools
 import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from hiera_dense.variants import ARCHS
@@ -12,8 +14,10 @@ from hiera_dense.variants import ARCHS
 Size = tuple[int, int]
 Forward = Callable[[Tensor], Any]
 HELP = """\
-ours:ARCH[:WINDOWS[:GLOBAL[:cp]]]  ours; e.g. ours:base:auto:20 or ours:base:8,4,16,8:12,16,20:cp
-without:WHAT:...   ours without parts, onednn, products, recomputing (docs/performance.md), or all
+ours:ARCH[:WINDOWS[:GLOBAL[:cp or mlp]]]  e.g. ours:base:auto:20 or ours:base:8,4,16,8:12,16,20:cp
+with:WHAT:...      ours with something else (docs/performance.md). On a CPU: sdpa (no attention by
+                   products), mlp (no MLPs by oneDNN), plain (neither). On a GPU: triton (layer
+                   norm), maximum (in place of amax)
 fair:ARCH          Hiera of hiera-transformer (tiny, small, base, ...)
 transformers:ARCH  Hiera of transformers
 timm:ARCH          Hiera of timm
@@ -63,31 +67,44 @@ def _ours(rest: str, size: Size) -> tuple[nn.Module, Forward]:
     arch, windows, blocks, cp, *_ = (*rest.split(":"), "", "", "")
     spec: Any = windows if windows == "auto" else (_ints(windows) or None)
     chosen = None if not blocks else () if blocks == "none" else _ints(blocks)
-    trunk = Hiera(arch, window_spec=spec, global_att_blocks=chosen, with_cp=bool(cp))
+    recompute: Any = "mlp" if cp == "mlp" else bool(cp)
+    trunk = Hiera(arch, window_spec=spec, global_att_blocks=chosen, with_cp=recompute)
     return trunk, lambda x: trunk(x, return_intermediates=True)[1]
 
 
-def _without(rest: str, size: Size) -> tuple[nn.Module, Forward]:
-    """Ours, with a part of `hiera_dense.compute` replaced by what PyTorch does by itself."""
-    from hiera_dense import compute, hiera, layers
+def _with(rest: str, size: Size) -> tuple[nn.Module, Forward]:
+    """Ours, with something else in place of a part."""
+    from hiera_dense import cpu, layers
 
     what, _, ours = rest.partition(":")
-    plain: dict[str, tuple[Any, str, Callable[..., Any]]] = {
-        "parts": (hiera, "slices", lambda x: [slice(None)]),
-        "onednn": (compute, "_has_onednn", lambda: False),
-        "products": (layers, "attention", nn.functional.scaled_dot_product_attention),
-        "recomputing": (
-            layers,
-            "linear_after",
-            lambda before, x, params, layer: compute.linear(before(x, *params), layer),
-        ),
-    }
-    if what not in (*plain, "all"):
-        raise ValueError(f"without {what!r}; expected {', '.join(plain)} or all")
-    for name, (module, function, replacement) in plain.items():
-        if what in (name, "all"):
-            setattr(module, function, replacement)
+    if what in ("sdpa", "mlp", "plain"):
+        if what != "mlp":
+            cpu.prefers_products = lambda q: False
+        if what != "sdpa":
+            cpu.prefers_fused_mlp = lambda mlp, x: False
+    elif what == "triton":
+        import norm_kernel
+
+        setattr(layers, "LayerNorm", norm_kernel.LayerNorm)  # noqa: B010  # for types
+    elif what == "maximum":
+        setattr(layers, "max_pool", _max_pool_by_pairs)  # noqa: B010
+    else:
+        raise ValueError(f"with {what!r}; expected sdpa, mlp, plain, triton or maximum")
     return _ours(ours, size)
+
+
+def _max_pool_by_pairs(
+    x: Tensor, window: Sequence[int], stride: Sequence[int], padding: Tensor | None = None
+) -> Tensor:
+    """`windows.max_pool` where the stride divides the window, by maxima of two tensors."""
+    if padding is not None:
+        x = x.masked_fill(padding, -torch.inf)
+    sides = [n for side, by in zip(window, stride, strict=True) for n in (side // by, by)]
+    cells = x.reshape(len(x), *sides, x.shape[-1])
+    for axis in range(2, 2 + len(window)):
+        cells = functools.reduce(torch.maximum, cells.unbind(axis))
+    cells = cells.reshape(len(x), -1, x.shape[-1])
+    return cells if padding is None else cells.masked_fill(cells == -torch.inf, 0.0)
 
 
 def _ints(text: str) -> tuple[int, ...]:
@@ -179,7 +196,7 @@ def sample_of(scope: str) -> Any:
 
 _BUILDERS: Mapping[str, Callable[[str, Size], tuple[nn.Module, Any]]] = {
     "ours": _ours,
-    "without": _without,
+    "with": _with,
     "fair": _fair,
     "transformers": _transformers,
     "timm": _timm,

@@ -5,6 +5,7 @@ import multiprocessing
 import re
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -54,16 +55,26 @@ class Worker:
         """What a job returns."""
         return self._ask("result", job)
 
+    def begin(self, job: str) -> Callable[[], Any]:
+        """Let a job run, and give what waits for its result."""
+        with suppress(BrokenPipeError):  # told when its answer is asked for
+            self._end.send(("result", job))
+        return self._answer
+
     def stop(self) -> None:
         """End the process."""
         self._process.terminate()
         self._process.join()
 
     def _ask(self, what: str, job: str) -> Any:
-        try:
+        with suppress(BrokenPipeError):
             self._end.send((what, job))
+        return self._answer()
+
+    def _answer(self) -> Any:
+        try:
             answer = self._end.recv()
-        except (EOFError, BrokenPipeError):
+        except EOFError:
             self._process.join()
             raise Failure(f"its process ended with {self._process.exitcode}") from None
         if isinstance(answer, Failure):
@@ -155,10 +166,17 @@ _WAYS: Mapping[str, Callable[[Job], Any]] = {
 }
 
 
+_SIZES_OF_PRODUCTS = {
+    "cpu": ((2048, 2048, 2048), (1024, 384, 1152), (4096, 384, 1536)),
+    "cuda": ((8192, 8192, 8192), (16384, 4096, 4096)),
+}
+
+
 def matrix_rates(dtype: torch.dtype, device: str) -> dict[str, float]:
     """Operations per second in matrix products, the best of some sizes, by library."""
     rates = {"torch.matmul": 0.0} | ({"oneDNN": 0.0} if device == "cpu" else {})
-    for rows, inner, columns in ((2048, 2048, 2048), (1024, 384, 1152), (4096, 384, 1536)):
+    sizes = _SIZES_OF_PRODUCTS[device]
+    for rows, inner, columns in sizes:
         a = torch.randn(rows, inner, dtype=dtype, device=device)
         b = torch.randn(columns, inner, dtype=dtype, device=device)
         products: dict[str, Job] = {

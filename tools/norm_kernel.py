@@ -1,16 +1,17 @@
-"""Layer norm as a kernel of Triton, where PyTorch computes it eagerly on a GPU.
+"""A contestant: layer norm as a kernel of Triton, where PyTorch computes it eagerly on a GPU.
 
 PyTorch's own kernel gives each token a block of threads, of which most are idle at the 96 to 384
 channels of Hiera's early stages. This one takes several tokens at once, reads and writes each value
 once, and under autocast gives the dtype that the next layer would cast to. Compiled graphs have
-kernels of their own. Measured in docs/performance.md.
+kernels of their own. It moves into the trunk if it brings a tenth of the whole or more on a GPU:
+not yet run (docs/performance.md).
 """
 
 from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import forward_ad
 
 try:
@@ -18,6 +19,25 @@ try:
     import triton.language as tl
 except ImportError:  # torch for CPUs comes without it
     triton = None
+
+
+class LayerNorm(nn.LayerNorm):
+    """PyTorch's layer norm, by the kernel where it can be used.
+
+    Args:
+        dim: Channels.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__(dim, eps=1e-6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """From (..., C) to (..., C)."""
+        if not suits(x, self.weight, self.bias):
+            return super().forward(x)
+        dtype = torch.get_autocast_dtype("cuda") if torch.is_autocast_enabled("cuda") else x.dtype
+        return layer_norm(x, self.weight, self.bias, self.eps, dtype)
+
 
 _WIDEST = 2048  # channels
 _TILE = 4096  # values that a program holds at once
@@ -82,9 +102,10 @@ class _LayerNorm(torch.autograd.Function):
         if torch.is_grad_enabled():  # the result will be differentiated once more
             zeros = torch.zeros_like(weight, requires_grad=True)
             y = F.layer_norm(x, weight.shape, weight, zeros, ctx.eps)
-            wanted = [t for t, n in zip((x, weight, zeros), ctx.needs_input_grad) if n]
+            needed = ctx.needs_input_grad[:3]
+            wanted = [t for t, n in zip((x, weight, zeros), needed, strict=True) if n]
             found = iter(torch.autograd.grad(y, wanted, dy.to(y.dtype), create_graph=True))
-            return *(next(found) if n else None for n in ctx.needs_input_grad[:3]), None, None
+            return *(next(found) if n else None for n in needed), None, None
         dy = dy.contiguous()
         channels = x.shape[-1]
         rows = x.numel() // channels
