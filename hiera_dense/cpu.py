@@ -48,7 +48,7 @@ def prefers_fused_mlp(mlp: Mlp, x: Tensor) -> bool:
         and type(mlp.fc1) is type(mlp.fc2) is nn.Linear
         and all(type(param) is nn.Parameter for param in mlp.parameters())
         and not any(part._forward_hooks or part._forward_pre_hooks for part in mlp.modules())
-        and torch.backends.mkldnn.enabled
+        and bool(torch.backends.mkldnn.enabled)
         and _has_onednn()
     )
 
@@ -61,7 +61,7 @@ def fused_mlp(mlp: Mlp, x: Tensor) -> Tensor:
     a product.
     """
     results = []
-    for tokens in x.reshape(-1, x.shape[-1]).split(_TOKENS_AT_ONCE):
+    for tokens in torch.split(x.flatten(0, -2), _TOKENS_AT_ONCE):
         hidden = _product(tokens, mlp.fc1.weight, mlp.fc1.bias, "gelu", [], "none")
         results.append(_product(hidden, mlp.fc2.weight, mlp.fc2.bias, "none", [], "none"))
     return (results[0] if len(results) == 1 else torch.cat(results)).view(x.shape)

@@ -79,7 +79,7 @@ def _is_sharded(module: nn.Module) -> bool:
         return False
     from torch.distributed import fsdp
 
-    kinds = [fsdp.FullyShardedDataParallel]
+    kinds: list[type] = [fsdp.FullyShardedDataParallel]
     if hasattr(fsdp, "FSDPModule"):  # since torch 2.6
         kinds.append(fsdp.FSDPModule)
     return any(isinstance(part, tuple(kinds)) for part in module.modules())

@@ -402,8 +402,8 @@ class Hiera(nn.Module, HubModel):
                 f"mask keeps {kept.tolist()} units; expected as many in each image, > 0"
             )
         count = mask[0].nonzero().shape[0]
-        torch._check(count > 0)
-        torch._check(count <= mask.shape[1])
+        torch._check(count > 0)  # type: ignore[no-untyped-call]
+        torch._check(count <= mask.shape[1])  # type: ignore[no-untyped-call]
         return mask.int().argsort(dim=1, descending=True, stable=True)[:, :count]
 
     def _unit_grid(self, visible: Tensor, x: Tensor) -> Tensor:

@@ -69,7 +69,8 @@ class HubModel(
     def _save_pretrained(self, save_directory: Path) -> None:
         """What huggingface_hub calls beside writing the arguments."""
         assert isinstance(self, nn.Module)
-        self._hub_mixin_config.pop("compile", None)  # how it is run here is no part of a model
+        if isinstance(self._hub_mixin_config, dict):  # how it is run is no part of a model
+            self._hub_mixin_config.pop("compile", None)
         metadata = {"format": "pt"} | ({"licence": self.licence} if self.licence else {})
         files.write(Path(save_directory) / fetch.WEIGHTS_FILE, self.state_dict(), metadata, None)
 

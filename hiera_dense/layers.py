@@ -124,7 +124,7 @@ class Mlp(timm_layers.Mlp):
         """From (..., C) to (..., C)."""
         if cpu.prefers_fused_mlp(self, x):
             return cpu.fused_mlp(self, x)
-        return cast(Tensor, super().forward(x))
+        return cast(Tensor, super().forward(x))  # type: ignore[no-untyped-call]
 
 
 class HieraBlock(nn.Module):

@@ -67,7 +67,7 @@ def test_the_last_product_is_not_recomputed(way: str | None, again: int) -> None
     assert done == 2 * 12 + again
 
 
-# Of a block's tokens: its input, norm1, qkv (3), attention, the middle, norm2, fc1 (4) and GELU (4);
+# Of a block's tokens: its input, norm1, qkv (3), attention, the middle, norm2, fc1 (4), GELU (4),
 # and the mean, the deviation and the log-sum-exp of each token.
 @pytest.mark.parametrize(("way", "tokens"), [(None, 16), ("block", 1), ("mlp", 7)])
 def test_what_a_block_keeps_for_the_backward_pass(way: str | None, tokens: int) -> None:

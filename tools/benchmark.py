@@ -22,7 +22,6 @@ import contestants
 import torch
 from contestants import Size
 from measure import Failure, Jobs, Worker, alternate, matrix_rates
-from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -106,7 +105,7 @@ def kernels(run: Callable[[], None], device: str) -> dict[str, tuple[float, int]
             torch.cuda.synchronize()
     found: dict[str, tuple[float, int]] = {}
     for event in profiler.key_averages():
-        on_gpu = event.device_type == DeviceType.CUDA
+        on_gpu = event.device_type.name == "CUDA"
         time = event.self_device_time_total if on_gpu else event.self_cpu_time_total
         if on_gpu == (device == "cuda"):
             found[event.key] = (time / 1e6, event.count)
@@ -283,7 +282,7 @@ def main() -> None:
         nargs="+",
         default=(),
         metavar="NAME",
-        help="contestants whose kernels to list",
+        help="list the kernels of these",
     )
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())

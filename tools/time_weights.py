@@ -46,16 +46,14 @@ def main() -> None:
     dense = Hiera("base", window_spec=(8, 4, 16, 8), global_att_blocks=(12, 16, 20)).eval()
     dense.load_state_dict(trunk.state_dict())
     forward = fastest(lambda: dense(image), args.runs)
-    cached = fastest(lambda: dense.position_embedding(grid), 10 * args.runs)
-    anew = fastest(lambda: dense._resize_tables(grid), args.runs)
+    positions = fastest(lambda: dense.position_embedding(grid), args.runs)
     print(
         f"torch {torch.__version__}, {args.threads} threads, Hiera-B, minimum of {args.runs} runs"
     )
     print(f"build {build:.2f} s, load {load:.2f} s, together {build + load:.2f} s")
     print(f"forward, {args.side} px: {forward:.2f} s")
-    for name, seconds in (("remembered", cached), ("computed anew", anew)):
-        share = 100 * seconds / forward
-        print(f"position embedding, {name}: {1e3 * seconds:.2f} ms, {share:.2f} % of the forward")
+    share = 100 * positions / forward
+    print(f"position embedding: {1e3 * positions:.2f} ms, {share:.2f} % of the forward")
 
 
 if __name__ == "__main__":
