@@ -107,7 +107,7 @@ class MaskedAutoencoder(Hiera):
         self.mask_token = nn.Parameter(torch.empty(1, 1, decoder_dim))
         self.decoder_size = size
         self.decoder_pos_embed = nn.Parameter(torch.empty(1, math.prod(size), decoder_dim))
-        recompute = self._recomputed(with_cp)[-1]
+        recompute = self._recompute_of_stages(with_cp)[-1]
         self.decoder_blocks = nn.ModuleList(
             HieraBlock(decoder_dim, decoder_dim, decoder_num_heads, recompute=recompute)
             for _ in range(decoder_depth)
@@ -153,13 +153,12 @@ class MaskedAutoencoder(Hiera):
         if mask is None:
             ratio = _RATIOS[len(self.arch.mask_unit)] if mask_ratio is None else mask_ratio
             mask = self.get_random_mask(x, ratio, generator)
-            kept = self._kept(x, ratio)  # known without waiting for the device
+            visible = self._kept_units(mask, self._kept(x, ratio))  # without waiting for the device
         else:
-            kept = self._visible_units(x, mask).shape[1]
-        if kept == mask.shape[1]:
+            visible = self._visible_units(x, mask)
+        if visible.shape == mask.shape:
             raise ValueError("mask keeps every unit; expected some to predict")
-        order = mask.int().argsort(dim=1, descending=True, stable=True)  # visible units come first
-        pred, label = self._graph(MaskedAutoencoder._compare, self, x, order[:, :kept])
+        pred, label = self._graph(MaskedAutoencoder._compare, self, x, visible)
         return Reconstruction((pred - label).square().mean(), pred, label, mask)
 
     def _compare(self, x: Tensor, visible: Tensor) -> tuple[Tensor, Tensor]:
@@ -167,8 +166,7 @@ class MaskedAutoencoder(Hiera):
         grid = self._last_grid(x)
         masked = self._masked_tokens(self._unit_grid(visible, x).flatten(1), grid)
         count = math.prod(grid) - visible.shape[1] * math.prod(self.last_unit)
-        tokens = masked.int().argsort(dim=1, descending=True, stable=True)[:, :count]
-        rows = rows_of(tokens, math.prod(grid))
+        rows = rows_of(self._kept_units(masked, count), math.prod(grid))
         pred = self._decode(self._encode(x, visible), visible, rows, grid)
         exact = torch.promote_types(x.dtype, torch.float32)  # also under autocast
         label = self.patches(x).flatten(0, 1).index_select(0, rows)
@@ -193,7 +191,8 @@ class MaskedAutoencoder(Hiera):
     def _encode(self, x: Tensor, visible: Tensor) -> Tensor:
         stages = self.stages(x, visible)
         fused = stages[-1]
-        for head, stage in zip(self.multi_scale_fusion_heads, stages, strict=False):
+        heads = self.multi_scale_fusion_heads
+        for head, stage in zip(heads, stages[: len(heads)], strict=True):
             cells = head(stage.flatten(0, 1).movedim(-1, 1))  # (B*n_visible, C, *unit)
             fused = fused + cells.movedim(1, -1).view_as(fused)
         return cast(Tensor, self.encoder_norm(fused))

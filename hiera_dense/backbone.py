@@ -101,7 +101,7 @@ class HieraBackbone(BaseModule):  # type: ignore[misc]  # mmengine ships no type
             stride 4 to 32. Of clips (B, C_in, T, H, W) maps (B, C, ceil(T / 2), ...).
         """
         self.trunk.check_input(x)
-        return self._graph(HieraBackbone._maps, self, x, self.trunk.windows_for(x))
+        return self._graph(HieraBackbone._maps, self, x, self.trunk.auto_windows(x))
 
     def _maps(self, x: Tensor, windows: tuple[Size, ...] | None) -> tuple[Tensor, ...]:
         """What `forward` computes after its checks: the part that is compiled."""

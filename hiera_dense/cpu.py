@@ -1,32 +1,29 @@
 """What is faster on a CPU where no gradient is needed: MLPs by oneDNN, attention by products.
 
 `layers.Mlp` and `attention.attention` ask here, each in one line; the rest of the trunk is the same
-on all devices. Graphs that are traced or compiled have none of this. Measured in
+on all devices. What PyTorch traces, transforms or counts has none of this. Measured in
 docs/performance.md.
 """
 
-import math
 from functools import lru_cache
-from typing import Any
 
 import torch
 from timm.layers import Mlp
 from torch import Tensor, nn
-from torch.utils.flop_counter import flop_registry, register_flop_formula
+from torch.nn.modules import module
+
+from hiera_dense.graphs import is_observed
 
 _SMALL = 2**18  # bytes of tokens up to which calls take longer than what they save
 _TOKENS_AT_ONCE = 4096  # that an MLP takes
+# Of timm's MLP, in the order of its `forward`.
+_PARTS = (nn.Linear, nn.GELU, nn.Dropout, nn.Identity, nn.Linear, nn.Dropout)
 _SCORES_AT_ONCE = 16 * 2**20  # bytes of attention scores
 
 
 def _is_lean(x: Tensor) -> bool:
-    """Whether x is computed on by a CPU, without gradients, and not for a graph."""
-    return (
-        x.device.type == "cpu"
-        and not torch.is_grad_enabled()
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
-    )
+    """Whether x is computed on by a CPU, without gradients, and nothing watches it."""
+    return x.device.type == "cpu" and not torch.is_grad_enabled() and not is_observed()
 
 
 def prefers_fused_mlp(mlp: Mlp, x: Tensor) -> bool:
@@ -43,11 +40,11 @@ def prefers_fused_mlp(mlp: Mlp, x: Tensor) -> bool:
         and not torch.is_autocast_enabled("cpu")
         and x.dtype == mlp.fc1.weight.dtype
         and x.dtype in (torch.float32, torch.bfloat16)
-        and type(mlp.act) is nn.GELU
+        and tuple(map(type, mlp.children())) == _PARTS
         and mlp.act.approximate == "none"
-        and type(mlp.fc1) is type(mlp.fc2) is nn.Linear
         and all(type(param) is nn.Parameter for param in mlp.parameters())
-        and not any(part._forward_hooks or part._forward_pre_hooks for part in mlp.modules())
+        and not any(map(_is_changed, mlp.modules()))
+        and not (module._global_forward_hooks or module._global_forward_pre_hooks)
         and bool(torch.backends.mkldnn.enabled)
         and _has_onednn()
     )
@@ -60,10 +57,11 @@ def fused_mlp(mlp: Mlp, x: Tensor) -> Tensor:
     allocator returns what is larger than 32 MB after each use, and to get it again takes as long as
     a product.
     """
+    product = torch.ops.mkldnn._linear_pointwise  # what PyTorch's own compiler emits
     results = []
     for tokens in torch.split(x.flatten(0, -2), _TOKENS_AT_ONCE):
-        hidden = _product(tokens, mlp.fc1.weight, mlp.fc1.bias, "gelu", [], "none")
-        results.append(_product(hidden, mlp.fc2.weight, mlp.fc2.bias, "none", [], "none"))
+        hidden = product(tokens, mlp.fc1.weight, mlp.fc1.bias, "gelu", [], "none")
+        results.append(product(hidden, mlp.fc2.weight, mlp.fc2.bias, "none", [], "none"))
     return (results[0] if len(results) == 1 else torch.cat(results)).view(x.shape)
 
 
@@ -73,14 +71,9 @@ def _has_onednn() -> bool:
     return vectors and hasattr(torch.ops.mkldnn, "_linear_pointwise")
 
 
-if _has_onednn():
-    _product = torch.ops.mkldnn._linear_pointwise  # what PyTorch's own compiler emits
-    if _product not in flop_registry:
-
-        @register_flop_formula(_product)
-        def _flops(x: torch.Size, weight: torch.Size, *_: Any, **__: Any) -> int:
-            """For PyTorch's counter, which does not know this product."""
-            return 2 * math.prod(x) * weight[0]
+def _is_changed(part: nn.Module) -> bool:
+    """Whether more than its class's `forward` runs when it is called."""
+    return bool(part._forward_hooks or part._forward_pre_hooks or "forward" in vars(part))
 
 
 def prefers_products(q: Tensor) -> bool:

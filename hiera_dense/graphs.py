@@ -6,9 +6,12 @@ from typing import Any, TypeVar, cast
 
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 
 CompileOptions = bool | Mapping[str, Any]
 Result = TypeVar("Result")
+
+_OLDEST = "2.9"
 
 _SETTINGS: dict[str, Any] = dict(
     # The sizes of images need few graphs, but more than PyTorch's 8 where one window covers a side
@@ -20,11 +23,22 @@ _SETTINGS: dict[str, Any] = dict(
 )
 
 
+def is_observed() -> bool:
+    """Whether PyTorch traces, transforms or counts what is called: it must see plain calls then."""
+    return bool(
+        torch.compiler.is_compiling()
+        or torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        or torch._C._are_functorch_transforms_active()
+        or torch._C._len_torch_dispatch_stack()
+        or forward_ad._current_level >= 0
+    )
+
+
 class Graph:
     """Calls functions of a module, compiled or as they are.
 
-    A function is compiled when it is first called, once for training and once for evaluation.
-    Copies and pickles of a `Graph` compile for themselves.
+    A function is compiled when it is first called, once with gradients and once without. Copies and
+    pickles of a `Graph` compile for themselves.
 
     Args:
         compile: Whether to compile, or the arguments of `torch.compile`; `fullgraph` is True unless
@@ -32,6 +46,7 @@ class Graph:
 
     Raises:
         TypeError: It is neither.
+        RuntimeError: This torch is too old to compile.
     """
 
     def __init__(self, compile: CompileOptions) -> None:
@@ -39,6 +54,11 @@ class Graph:
             raise TypeError(
                 f"compile {compile!r}; expected True, False, or a dict of arguments of "
                 "torch.compile, such as dict(mode='reduce-overhead')"
+            )
+        if compile is not False and torch.__version__ < _OLDEST:  # compares as versions do
+            raise RuntimeError(
+                f"compile {compile!r} with torch {torch.__version__}; expected torch {_OLDEST} or "
+                "newer, or no compile"
             )
         self._options = compile
         self._compiled: dict[tuple[Callable[..., Any], bool], Callable[..., Any]] = {}
@@ -51,8 +71,7 @@ class Graph:
             module: Its first argument.
             *args: The others.
         """
-        # Inside a larger graph it becomes a part of that.
-        if self._options is False or torch.compiler.is_compiling():
+        if self._options is False or is_observed():  # inside a larger graph: a part of that
             return function(module, *args)
         key = function, torch.is_grad_enabled()
         if key not in self._compiled:
@@ -79,7 +98,5 @@ def _is_sharded(module: nn.Module) -> bool:
         return False
     from torch.distributed import fsdp
 
-    kinds: list[type] = [fsdp.FullyShardedDataParallel]
-    if hasattr(fsdp, "FSDPModule"):  # since torch 2.6
-        kinds.append(fsdp.FSDPModule)
-    return any(isinstance(part, tuple(kinds)) for part in module.modules())
+    kinds = fsdp.FullyShardedDataParallel, fsdp.FSDPModule
+    return any(isinstance(part, kinds) for part in module.modules())

@@ -82,7 +82,9 @@ class Hiera(nn.Module, HubModel):
             in_channels, a.embed_dim, a.patch_kernel, a.patch_stride, a.patch_padding
         )
         self._build_pos_embed()
-        self.blocks = nn.ModuleList(self._build_blocks(drop_path_rate, self._recomputed(with_cp)))
+        self.blocks = nn.ModuleList(
+            self._build_blocks(drop_path_rate, self._recompute_of_stages(with_cp))
+        )
         self._graph = Graph(compile)
         self._init_weights()
 
@@ -101,7 +103,7 @@ class Hiera(nn.Module, HubModel):
             self.pos_embed_temporal = nn.Parameter(torch.empty(1, size[0], dim))
         self._tables = tuple(name for name, _ in self.named_parameters(recurse=False))
 
-    def _recomputed(self, with_cp: WithCp) -> list[Recompute | None]:
+    def _recompute_of_stages(self, with_cp: WithCp) -> list[Recompute | None]:
         """What `with_cp` means for each stage."""
         stages = range(len(self.stage_ends))
         if with_cp == "mlp":
@@ -193,7 +195,7 @@ class Hiera(nn.Module, HubModel):
         Raises:
             ValueError: The shape of the input or of the mask does not fit.
         """
-        stages = self._stages(x, mask)
+        stages = self._checked_stages(x, mask)
         return (stages[-1], stages) if return_intermediates else stages[-1]
 
     def forward_intermediates(
@@ -233,7 +235,7 @@ class Hiera(nn.Module, HubModel):
             raise ValueError("norm=True; expected False, since a trunk has no norm after a stage")
         if output_fmt not in ("NCHW", "NHWC"):
             raise ValueError(f"output_fmt {output_fmt!r}; expected 'NCHW' or 'NHWC'")
-        stages = self._stages(x, last=max(taken) if stop_early else count - 1)
+        stages = self._checked_stages(x, last=max(taken) if stop_early else count - 1)
         maps = [stages[i] for i in taken]
         if output_fmt == "NCHW":
             maps = [features.movedim(-1, 1) for features in maps]
@@ -275,15 +277,15 @@ class Hiera(nn.Module, HubModel):
         relative = {name for name, _ in self.named_parameters() if ".rel_pos_" in name}
         return {*self._tables, *relative}
 
-    def _stages(
+    def _checked_stages(
         self, x: Tensor, mask: Tensor | None = None, last: int | None = None
     ) -> list[Tensor]:
         """Check the input and compute the stages up to one of them, as `forward` gives them."""
         self.check_input(x)
         visible = None if mask is None else self._visible_units(x, mask)
-        return self._graph(Hiera.stages, self, x, visible, self.windows_for(x), last)
+        return self._graph(Hiera.stages, self, x, visible, self.auto_windows(x), last)
 
-    def windows_for(self, x: Tensor) -> tuple[Size, ...] | None:
+    def auto_windows(self, x: Tensor) -> tuple[Size, ...] | None:
         """The windows of each stage that `window_spec='auto'` means for these images; else None.
 
         They are chosen outside of compiled graphs, which are then the same for all images.
@@ -304,7 +306,7 @@ class Hiera(nn.Module, HubModel):
         Args:
             x: Images, shape (B, C_in, H, W), normalised.
             visible: Indices of the mask units that are kept, ascending, shape (B, n_visible).
-            windows: What `windows_for` gives for x.
+            windows: What `auto_windows` gives for x.
             last: The last stage that is computed; None: all are.
 
         Returns:
@@ -404,6 +406,11 @@ class Hiera(nn.Module, HubModel):
         count = mask[0].nonzero().shape[0]
         torch._check(count > 0)  # type: ignore[no-untyped-call]
         torch._check(count <= mask.shape[1])  # type: ignore[no-untyped-call]
+        return self._kept_units(mask, count)
+
+    @staticmethod
+    def _kept_units(mask: Tensor, count: int) -> Tensor:
+        """The indices of what a mask keeps, `count` in each row, ascending."""
         return mask.int().argsort(dim=1, descending=True, stable=True)[:, :count]
 
     def _unit_grid(self, visible: Tensor, x: Tensor) -> Tensor:

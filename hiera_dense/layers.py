@@ -118,7 +118,7 @@ class Attention(nn.Module):
 
 
 class Mlp(timm_layers.Mlp):
-    """timm's: two linear layers with GELU between them; on a CPU perhaps fused."""
+    """timm's: two linear layers with GELU between them; a CPU may fuse them."""
 
     def forward(self, x: Tensor) -> Tensor:
         """From (..., C) to (..., C)."""
@@ -192,7 +192,7 @@ class HieraBlock(nn.Module):
         """
         groups = batch if is_global else x.shape[0]
         if self.recompute == "block" and torch.is_grad_enabled():
-            return self._recomputed(self._transform, x, batch, groups, window, padding)
+            return self._checkpointed(self._transform, x, batch, groups, window, padding)
         return self._transform(x, batch, groups, window, padding)
 
     def _transform(
@@ -200,7 +200,7 @@ class HieraBlock(nn.Module):
     ) -> Tensor:
         x = self._attend(x, batch, groups, window, padding)
         if self.recompute == "mlp" and torch.is_grad_enabled():
-            return x + self._drop(self._recomputed(self._mlp_branch, x), batch)
+            return x + self._drop(self._checkpointed(self._mlp_branch, x), batch)
         return x + self._drop(self._mlp_branch(x), batch)
 
     def _attend(
@@ -226,10 +226,10 @@ class HieraBlock(nn.Module):
         cells = (window, self.q_stride, padding)
         return torch.cat((max_pool(x, *cells), mean_pool(x, *cells)), dim=-1)
 
-    def _recomputed(self, work: Callable[..., Tensor], *args: Any) -> Tensor:
+    def _checkpointed(self, work: Callable[..., Tensor], *args: Any) -> Tensor:
         """Call `work`, keep its arguments alone, and call it again in the backward pass."""
-        draws = self.training and self.drop_path.drop_prob > 0
-        result = checkpoint(work, *args, use_reentrant=False, preserve_rng_state=draws)
+        # Drop path and the dropout of adapters must draw the same numbers again.
+        result = checkpoint(work, *args, use_reentrant=False, preserve_rng_state=self.training)
         return cast(Tensor, result)
 
     @staticmethod

@@ -84,7 +84,7 @@ def interpolate(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
 
 def _exact(table: Tensor) -> AbstractContextManager[object]:
     """A context without autocast."""
-    if table.is_meta:  # for which there is none
+    if table.is_meta:  # for which torch has none
         return nullcontext()
     return torch.autocast(table.device.type, enabled=False)
 
@@ -155,7 +155,8 @@ def window_aware(table: Tensor, grid: Size, unit: Size, antialias: bool = False)
     old_units, new = tuple(means.shape[1:-1]), Layout(grid, unit)
     per_position = rest.reshape(1, *old_units, -1)  # (1, *units, tokens of a unit * C)
     rest = interpolate(per_position, new.windows, antialias).reshape(-1, *rest.shape[1:])
-    return tile(window, grid) + interpolate(means, grid, antialias) + unpartition(rest, new)
+    tiled = unpartition(rest + window.flatten(0, -2), new)
+    return tiled + interpolate(means, grid, antialias)
 
 
 def as_absolute_win(table: Tensor, unit: Size) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 #
 # The environment is a temporary one. `===` takes the registry's own build of that version.
 set -eu
-[ $# -ge 1 ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
+[ -n "${1:-}" ] || { sed -n '2s/^# //p' "$0" >&2; exit 2; }
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 trap 'exit 1' INT TERM

@@ -8,6 +8,7 @@ from conftest import randomize, relative_error, shallow
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from hiera_dense import cpu
 from hiera_dense.hiera import Hiera
 from hiera_dense.layers import HieraBlock
 
@@ -36,6 +37,20 @@ def test_what_is_recomputed_has_the_same_gradients(way: str, frozen: tuple[str, 
     for plain, saving in zip(*found, strict=True):
         assert (plain is None) == (saving is None)
         assert plain is None or relative_error(saving, plain) < 1e-12
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_dropout_of_an_adapter_draws_the_same_again(way: str) -> None:
+    x, found = torch.randn(6, 16, 16), []
+    for recompute in (None, way):
+        block = HieraBlock(16, 16, 2, recompute=recompute)
+        randomize(block)
+        block.mlp.fc1 = nn.Sequential(nn.Dropout(0.5), block.mlp.fc1)
+        torch.manual_seed(1)
+        found.append(gradients(block, x.requires_grad_()))
+    for plain, saving in zip(*found, strict=True):
+        assert relative_error(saving, plain) < 1e-5
+        x.grad = None
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -86,7 +101,7 @@ def test_what_a_block_keeps_for_the_backward_pass(way: str | None, tokens: int) 
     assert tokens <= size < tokens + 0.5
 
 
-def test_drop_path_without_gradients_drops_whole_images() -> None:
+def test_drop_path_without_gradients_drops_the_same() -> None:
     model, images = Hiera(shallow("tiny"), drop_path_rate=0.5).train(), torch.randn(3, 3, 96, 96)
     torch.manual_seed(1)
     with torch.no_grad():
@@ -121,8 +136,11 @@ class Shifted(nn.Linear):
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_layers_put_in_place_of_others_are_called(training: bool) -> None:
-    block = HieraBlock(8, 8, 1)
+def test_layers_put_in_place_of_others_are_called(
+    training: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "_SMALL", 0)
+    block = HieraBlock(8, 8, 1).train(training)
     x = torch.randn(2, 16, 8)
     run: Callable[[], Tensor] = lambda: block(x, 1, (4, 4))  # noqa: E731
     with torch.set_grad_enabled(training):

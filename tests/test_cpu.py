@@ -50,7 +50,7 @@ def test_a_fused_mlp_in_bfloat16_is_as_near_to_float32_as_pytorch(mlp: Mlp) -> N
 
 
 @ONEDNN
-def test_pytorch_counts_the_products_of_a_fused_mlp(mlp: Mlp) -> None:
+def test_pytorch_counts_the_products_of_an_mlp(mlp: Mlp) -> None:
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         mlp(torch.randn(50, 49, 96))
     assert counter.get_total_flops() == 2 * 50 * 49 * 2 * 96 * 384
@@ -58,6 +58,10 @@ def test_pytorch_counts_the_products_of_a_fused_mlp(mlp: Mlp) -> None:
 
 class Adapted(nn.Linear):
     """A layer that does more than a product."""
+
+
+class Sharded(nn.Parameter):
+    """A parameter that is more than its values."""
 
 
 CHANGES: dict[str, Callable[[Mlp], object]] = {
@@ -68,13 +72,17 @@ CHANGES: dict[str, Callable[[Mlp], object]] = {
     "a hook before": lambda mlp: mlp.fc2.register_forward_pre_hook(lambda *_: None),
     "training": lambda mlp: mlp.train(),
     "another dtype": lambda mlp: mlp.double(),
-    "another parameter": lambda mlp: torch.nn.utils.parametrizations.weight_norm(mlp.fc1),
+    "another parameter": lambda mlp: setattr(mlp.fc1, "weight", Sharded(mlp.fc1.weight.data)),
+    "another forward": lambda mlp: setattr(mlp.fc1, "forward", lambda x: x),
+    "a norm": lambda mlp: setattr(mlp, "norm", nn.LayerNorm(384)),
 }
 
 
+@ONEDNN
 @pytest.mark.parametrize("change", CHANGES)
 @torch.no_grad()
 def test_what_fusing_would_skip_is_not_fused(mlp: Mlp, change: str) -> None:
+    assert cpu.prefers_fused_mlp(mlp, torch.randn(50, 49, 96))
     CHANGES[change](mlp)
     assert not cpu.prefers_fused_mlp(mlp, torch.randn(50, 49, 96))
 

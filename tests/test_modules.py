@@ -9,9 +9,10 @@ from conftest import randomize, relative_error, shallow
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from hiera_dense import cpu
 from hiera_dense.hiera import Hiera
 
-# One of each family, at sizes that windows do not divide; of a clip and of masks they must.
+# One of each family; without a mask at sizes that windows do not divide.
 FAMILIES: dict[str, dict[str, Any]] = {
     "Hiera": dict(arch="tiny"),
     "Hiera, windows that follow the image": dict(arch="base", window_spec="auto"),
@@ -93,11 +94,15 @@ def test_second_derivatives(spec: str) -> None:
         assert torch.autograd.gradgradcheck(trunk, (image,), fast_mode=True)
 
 
+@pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize("spec", SPECS)
-def test_forward_mode_derivatives(spec: str) -> None:
-    trunk = small(**SPECS[spec])
+def test_forward_mode_derivatives(
+    spec: str, gradients: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cpu, "_SMALL", 0)
+    trunk = small(**SPECS[spec]).eval()
     image, direction = torch.randn(2, 1, 3, 36, 40, dtype=torch.float64)
-    with sdpa_kernel(SDPBackend.MATH):
+    with sdpa_kernel(SDPBackend.MATH), torch.set_grad_enabled(gradients):
         _, ours = torch.func.jvp(trunk, (image,), (direction,))
         with torch.no_grad():
             step = 1e-6 * direction

@@ -1,7 +1,5 @@
 """What position tables become on other grids, and that what is remembered cannot be stale."""
 
-from collections.abc import Callable
-
 import pytest
 import torch
 import torch.nn.functional as F
@@ -123,42 +121,6 @@ def test_a_tiled_table_may_have_a_global_part_that_starts_at_zero() -> None:
         trunk.pos_embed_global.normal_()
     whole = F.interpolate(trunk.pos_embed_global, (20, 30), mode="bicubic").movedim(1, -1)
     assert relative_error(trunk.position_embedding((20, 30)), tiled + whole) < 1e-6
-
-
-def swap(trunk: Hiera) -> None:
-    trunk.pos_embed.data.copy_(torch.randn_like(trunk.pos_embed))
-
-
-def replace(trunk: Hiera) -> None:
-    trunk.pos_embed.data = torch.randn_like(trunk.pos_embed)
-
-
-def load(trunk: Hiera) -> None:
-    trunk.load_state_dict(Hiera(SMALL).state_dict())
-
-
-CHANGES: dict[str, Callable[[Hiera], object]] = {
-    "in place": lambda trunk: trunk.pos_embed.add_(1),
-    "one value": lambda trunk: trunk.pos_embed[0, 7, 3].add_(1),
-    "through data, as averages of weights are swapped": swap,
-    "another tensor as data": replace,
-    "a state dict": load,
-    "half": lambda trunk: trunk.half(),
-    "double": lambda trunk: trunk.double(),
-}
-
-
-@pytest.mark.parametrize("change", CHANGES)
-@torch.no_grad()
-def test_an_embedding_is_never_stale(change: str) -> None:
-    trunk = Hiera(SMALL).eval()
-    trunk.position_embedding((20, 30))
-    CHANGES[change](trunk)
-    table = trunk.pos_embed.reshape(1, 56, 56, -1)
-    expected = positions.resize(table, (20, 30), UNIT)
-    embedding = trunk.position_embedding((20, 30))
-    assert embedding.dtype == expected.dtype
-    assert torch.equal(embedding, expected)
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ optim_wrapper = dict(accumulative_counts=2)
 train_cfg = dict(max_iters=10, val_interval=100)
 default_hooks = dict(checkpoint=dict(interval=10))
 """
-# Graphs of torch.compile, in data parallel with what refuses graphs otherwise: recomputing.
+# Compiled; where PyTorch splits graphs for data parallel, it refuses those that recompute.
 COMPILED = """
 _base_ = 'data_parallel.py'
 model = dict(backbone=dict(compile=dict(backend='aot_eager'), with_cp='mlp'))

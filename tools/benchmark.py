@@ -70,7 +70,7 @@ def jobs(name: str, size: Size, options: Mapping[str, Any]) -> Jobs:
     model, forward = contestants.build(name, size)
     model.to(device, dtype)
     images = torch.randn(options["batch"], 3, *size).to(device, dtype)
-    how = next((flag for flag in flags if flag in MODES), "compile" * options["compile"])
+    how = next((flag for flag in flags if flag in MODES), "compile" if options["compile"] else "")
     step = torch.compile(forward, mode=MODES[how]) if how else forward
 
     def evaluate() -> None:

@@ -10,9 +10,10 @@ not yet run (docs/performance.md).
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import forward_ad
+from torch.autograd.function import once_differentiable
+
+from hiera_dense.graphs import is_observed
 
 try:
     import triton
@@ -50,15 +51,12 @@ def suits(x: Tensor, weight: Tensor | None, bias: Tensor | None) -> bool:
     return (
         x.is_cuda
         and triton is not None
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+        and not is_observed()
         and weight is not None
         and bias is not None
         and x.dtype in _DTYPES
         and x.shape[-1] <= _WIDEST
         and x.numel() > 0
-        and forward_ad._current_level < 0
-        and not torch._C._functorch.is_functorch_wrapped_tensor(x)
     )
 
 
@@ -97,15 +95,9 @@ class _LayerNorm(torch.autograd.Function):
         return y
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
         x, weight, moments = ctx.saved_tensors
-        if torch.is_grad_enabled():  # the result will be differentiated once more
-            zeros = torch.zeros_like(weight, requires_grad=True)
-            y = F.layer_norm(x, weight.shape, weight, zeros, ctx.eps)
-            needed = ctx.needs_input_grad[:3]
-            wanted = [t for t, n in zip((x, weight, zeros), needed, strict=True) if n]
-            found = iter(torch.autograd.grad(y, wanted, dy.to(y.dtype), create_graph=True))
-            return *(next(found) if n else None for n in needed), None, None
         dy = dy.contiguous()
         channels = x.shape[-1]
         rows = x.numel() // channels
