@@ -38,8 +38,7 @@ def prefers_fused_mlp(mlp: Mlp, x: Tensor) -> bool:
         and x.nbytes > _SMALL
         and not mlp.training
         and not torch.is_autocast_enabled("cpu")
-        and x.dtype == mlp.fc1.weight.dtype
-        and x.dtype in (torch.float32, torch.bfloat16)
+        and x.dtype == mlp.fc1.weight.dtype == torch.float32
         and tuple(map(type, mlp.children())) == _PARTS
         and mlp.act.approximate == "none"
         and all(type(param) is nn.Parameter for param in mlp.parameters())

@@ -1,6 +1,9 @@
 # Hiera-H, weights of a masked autoencoder on ImageNet-1K (CC BY-NC 4.0).
+# Activations of MLPs are computed again in the backward pass: 8 images would not fit 80 GB otherwise.
 backbone = dict(
-    arch='huge', init_cfg=dict(type='Pretrained', checkpoint='hiera_huge_224.mae_in1k'))
+    arch='huge',
+    with_cp='mlp',
+    init_cfg=dict(type='Pretrained', checkpoint='hiera_huge_224.mae_in1k'))
 channels = [256, 512, 1024, 2048]
 # In place of global attention in all of stages 3 and 4, for images of detection: windows that follow
 # the image, and three global blocks, at the places of SAM 2's trunk of this depth. Our choice; one, the
