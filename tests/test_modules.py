@@ -110,6 +110,7 @@ def test_forward_mode_derivatives(
     assert relative_error(ours, expected) < 1e-6
 
 
+@pytest.mark.skipif(torch.__version__ < "2.9", reason="this peft needs a newer torch")
 def test_an_adapter_of_peft_trains() -> None:
     peft = pytest.importorskip("peft")
     trunk = small().float()
