@@ -185,7 +185,6 @@ class MaskedAutoencoder(Hiera):
         Returns:
             Shape (B, n_visible, *unit, C), units as the last stage has them (2 x 2 tokens).
         """
-        self.check_input(x)
         return self._encode(x, self._visible_units(x, mask))
 
     def _encode(self, x: Tensor, visible: Tensor) -> Tensor:

@@ -18,7 +18,6 @@ LESS = tuple(f"{OURS}:{way}" for way in ("mlp", "cp"))
 HIERADET, CONVNEXT = "hieradet:base", "timm:convnext_small"
 VARIANTS = tuple(f"with:{what}:base:auto:12,16,20" for what in ("triton", "maximum"))
 
-
 # What is measured, mode, dtype, images at once, contestants, those whose kernels are listed.
 Part = tuple[str, str, str, int, Sequence[str], Sequence[str]]
 PARTS: Sequence[Part] = (

@@ -175,8 +175,7 @@ _SIZES_OF_PRODUCTS = {
 def matrix_rates(dtype: torch.dtype, device: str) -> dict[str, float]:
     """Operations per second in matrix products, the best of some sizes, by library."""
     rates = {"torch.matmul": 0.0} | ({"oneDNN": 0.0} if device == "cpu" else {})
-    sizes = _SIZES_OF_PRODUCTS[device]
-    for rows, inner, columns in sizes:
+    for rows, inner, columns in _SIZES_OF_PRODUCTS[device]:
         a = torch.randn(rows, inner, dtype=dtype, device=device)
         b = torch.randn(columns, inner, dtype=dtype, device=device)
         products: dict[str, Job] = {
