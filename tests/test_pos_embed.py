@@ -1,4 +1,4 @@
-"""What position tables become on other grids, and that what is remembered cannot be stale."""
+"""What position tables become on other grids."""
 
 import pytest
 import torch
