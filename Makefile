@@ -26,7 +26,7 @@ $(COMPAT)/.ready: $(REQUIREMENTS) $(wildcard requirements/openmmlab/*.txt)
 	touch $@
 
 demo: setup  ## draw data, train and evaluate a detector and a segmenter on the CPU
-	$(BIN)/python tools/demo.py
+	$(BIN)/hiera-dense demo
 
 # Files of tests go to as many processes as there are cores.
 PYTEST := -m pytest -n auto --dist loadfile

@@ -5,7 +5,7 @@ import re
 import shutil
 from pathlib import Path
 
-from setuptools import setup
+from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
@@ -30,7 +30,7 @@ class BuildWithRecipes(build_py):
         place = Path(self.build_lib) / "hiera_dense" / ".mim"
         shutil.rmtree(place, ignore_errors=True)
         for folder in ("configs", "tools"):
-            unwanted = shutil.ignore_patterns("__pycache__")
+            unwanted = shutil.ignore_patterns("__pycache__", "bench", "zoo")
             shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)
         shutil.copy(ROOT / "model-index.yml", place)
 
@@ -42,8 +42,9 @@ setup(
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["hiera_dense"],
+    packages=find_packages(include=["hiera_dense*"]),
     package_data={"hiera_dense": ["py.typed"]},
+    entry_points={"console_scripts": ["hiera-dense = hiera_dense.__main__:main"]},
     cmdclass={"build_py": BuildWithRecipes},
     python_requires=">=3.11",
     install_requires=[

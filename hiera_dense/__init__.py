@@ -1,3 +1,47 @@
-"""Hiera as a backbone for detection and segmentation."""
+"""Hiera as a backbone for detection and segmentation.
+
+    from hiera_dense import Hiera, HieraBackbone, MaskedAutoencoder, Classifier
+    from hiera_dense import load_pretrained, recipe
+
+Each is imported when it is first asked for, so `import hiera_dense` itself loads nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hiera_dense.mm.backbone import HieraBackbone
+    from hiera_dense.mm.recipes import recipe
+    from hiera_dense.model.classifier import Classifier
+    from hiera_dense.model.hiera import Hiera
+    from hiera_dense.model.mae import MaskedAutoencoder
+    from hiera_dense.weights.load import load_pretrained
 
 __version__ = "0.1.0"
+__all__ = [
+    "Classifier",
+    "Hiera",
+    "HieraBackbone",
+    "MaskedAutoencoder",
+    "load_pretrained",
+    "recipe",
+]
+
+_HOMES = {
+    "Classifier": "model.classifier",
+    "Hiera": "model.hiera",
+    "HieraBackbone": "mm.backbone",
+    "MaskedAutoencoder": "model.mae",
+    "load_pretrained": "weights.load",
+    "recipe": "mm.recipes",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -8,11 +8,11 @@ mode, `(x, intermediates)`, and (loss, prediction, label, mask) of an MAE.
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from hiera_dense.autoencoder import MaskedAutoencoder
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.classification import Classifier
-from hiera_dense.variants import ARCHS
-from hiera_dense.windows import Size, ceil_div
+from hiera_dense.model.classifier import Classifier
+from hiera_dense.model.mae import MaskedAutoencoder
+from hiera_dense.model.variants import ARCHS
+from hiera_dense.model.windows import Size, ceil_div
+from hiera_dense.weights.load import load_pretrained
 
 _RENAMED = {"in_chans": "in_channels", "decoder_embed_dim": "decoder_dim"}
 

@@ -22,15 +22,15 @@ if digit_version(MMENGINE) < digit_version(OLDEST_MMENGINE):
 
 
 def _child(parent: root.Registry, *modules: str) -> root.Registry:
-    locations = [f"hiera_dense.{module}" for module in modules]
+    locations = [f"hiera_dense.mm.{module}" for module in modules]
     return root.Registry(parent.name, parent=parent, scope="hiera_dense", locations=locations)
 
 
-MODELS = _child(root.MODELS, "backbone", "norms", "mae", "classifier", "pyramid", "sliding", "tta")
+MODELS = _child(root.MODELS, "backbone", "pretrainer", "classifier", "pyramid", "sliding", "tta")
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, "layer_decay")
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, "pretrained")
-HOOKS = _child(root.HOOKS, "saving", "reconstructions")
-DATASETS = _child(root.DATASETS, "datasets", "image_datasets")
+HOOKS = _child(root.HOOKS, "checkpoint_hook", "reconstructions")
+DATASETS = _child(root.DATASETS, "datasets")
 METRICS = _child(root.METRICS, "metrics")
-FUNCTIONS = _child(root.FUNCTIONS, "sharding")
-STRATEGIES = _child(root.STRATEGIES, "sharding")
+FUNCTIONS = _child(root.FUNCTIONS, "fsdp")
+STRATEGIES = _child(root.STRATEGIES, "fsdp")

@@ -37,4 +37,4 @@ if ! ls "$wheels"/*.whl >/dev/null 2>&1; then
 fi
 install --no-build-isolation "$wheels"/*.whl -r "$flavour/hosts.txt" -r requirements/dev.txt
 install --no-build-isolation --no-deps --editable .
-"$python" -c 'import mmcv.ops, mmdet, mmseg, hiera_dense.backbone'
+"$python" -c 'import mmcv.ops, mmdet, mmseg, hiera_dense.mm.backbone'

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from make_toy_data import write_split
 from torch import Tensor
 
-from hiera_dense.variants import ARCHS
+from hiera_dense.data.toy import write_split
+from hiera_dense.model.variants import ARCHS
 
 ROOT = Path(__file__).parents[1]
 # Processes of pytest-xdist share the cores, and so do the processes that tests start.

@@ -9,7 +9,6 @@ import hiera
 import timm
 import torch
 from conftest import randomize
-from contestants import WIDTHS
 from safetensors.torch import save_file
 from torch import nn
 from transformers import (
@@ -21,7 +20,8 @@ from transformers import (
     Sam2HieraDetModel,
 )
 
-from hiera_dense.variants import ARCHS
+from hiera_dense.model.variants import ARCHS
+from tools.bench.contestants import WIDTHS
 
 Builder = Callable[..., nn.Module]
 

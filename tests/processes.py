@@ -16,11 +16,12 @@ from tempfile import NamedTemporaryFile
 from typing import Any
 
 import torch
-import train
 from mmengine.logging import MessageHub
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-PRELOADED = ["processes", "test", "mmdet.apis", "mmseg.apis"]
+from hiera_dense.cli import train
+
+PRELOADED = ["processes", "hiera_dense.cli.evaluate", "mmdet.apis", "mmseg.apis"]
 LIMIT = 300  # seconds, for processes that wait for each other
 
 

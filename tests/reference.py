@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from hiera_dense.arch import Arch
+from hiera_dense.model.arch import Arch
 
 State = dict[str, Tensor]
 

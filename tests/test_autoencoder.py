@@ -10,10 +10,10 @@ import torch
 from conftest import randomize, relative_error
 from torch import nn
 
-from hiera_dense.autoencoder import MaskedAutoencoder, Reconstruction
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.hiera import Hiera
-from hiera_dense.variants import ARCHS
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.mae import MaskedAutoencoder, Reconstruction
+from hiera_dense.model.variants import ARCHS
+from hiera_dense.weights.load import load_pretrained
 
 SMALL = dict(embed_dim=16, num_heads=1, stages=(1, 2, 2, 2))
 CLIPS = dict(

@@ -8,8 +8,8 @@ from conftest import relative_error, shallow
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from hiera_dense.backbone import HieraBackbone
-from hiera_dense.variants import ARCHS
+from hiera_dense.mm.backbone import HieraBackbone
+from hiera_dense.model.variants import ARCHS
 
 
 def backbone(name: str = "tiny", **kwargs: object) -> HieraBackbone:

@@ -1,13 +1,14 @@
-"""tools/benchmark.py: real runs in processes of their own, and what it makes of results."""
+"""tools/bench/benchmark.py: real runs in processes of their own, and what it makes of results."""
 
 import json
 import re
 import sys
 from pathlib import Path
 
-import benchmark
 import pytest
-from benchmark import Result
+
+from tools.bench import benchmark
+from tools.bench.benchmark import Result
 
 
 def test_contestants_run_and_who_cannot_is_shown(

@@ -8,9 +8,9 @@ from conftest import randomize, relative_error, shallow
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hiera_dense import cpu
-from hiera_dense.hiera import Hiera
-from hiera_dense.layers import HieraBlock
+from hiera_dense.model import cpu
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.layers import HieraBlock
 
 WAYS = ("block", "mlp")
 

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from check_data import Findings, check, tell
 from PIL import Image
 from pycocotools import mask as coco_mask
 from test_folders import POLYGON, SIZE, coco, write_coco, write_image, write_masks
 
-from hiera_dense.folders import any_folder, image_folder
+from hiera_dense.data.check import Findings, check, tell
+from hiera_dense.data.folders import any_folder, image_folder
 
 
 def findings_of(root: Path) -> Findings:

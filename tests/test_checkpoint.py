@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import torch
 from conftest import Runs, randomize, relative_error
-from guard import load_from_file
 from mmengine.config import ConfigDict
 from mmengine.logging import HistoryBuffer
 from mmengine.model import BaseModule
@@ -19,12 +18,13 @@ from mmengine.optim import OneCycleLR
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from hiera_dense import fetch, files
-from hiera_dense.backbone import HieraBackbone
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.errors import CheckpointError
-from hiera_dense.hiera import Hiera
-from hiera_dense.variants import NON_COMMERCIAL, PERMISSIVE, WEIGHTS
+from hiera_dense.mm.backbone import HieraBackbone
+from hiera_dense.mm.safe_loading import load_from_file
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.weights import download, files
+from hiera_dense.weights.catalog import NON_COMMERCIAL, PERMISSIVE, WEIGHTS
+from hiera_dense.weights.files import CheckpointError
+from hiera_dense.weights.load import load_pretrained
 
 SMALL = dict(embed_dim=8, num_heads=1, stages=(1, 1, 1, 1))
 State = dict[str, Tensor]
@@ -384,10 +384,10 @@ def test_licences_are_told_and_can_be_required(
     """Weights that are known to be non-commercial are refused before anything is downloaded."""
     named = {weight.licence: name for name, weight in WEIGHTS.items()}
 
-    def no_download(source: fetch.Source) -> Path:
+    def no_download(source: download.Source) -> Path:
         raise AssertionError("downloaded")
 
-    monkeypatch.setattr(fetch, "locate", no_download)
+    monkeypatch.setattr(download, "locate", no_download)
     message = f"licence {NON_COMMERCIAL}, and permissive_only is set; expected one of hiera_small_a"
     with pytest.raises(CheckpointError, match=message):
         load_pretrained(Hiera(SMALL), named[NON_COMMERCIAL], permissive_only=True)
@@ -395,7 +395,7 @@ def test_licences_are_told_and_can_be_required(
         load_pretrained(Hiera(SMALL), named[PERMISSIVE], permissive_only=True)
     path = tmp_path / "weights.safetensors"
     save_file(weights, path)
-    monkeypatch.setattr(fetch, "locate", lambda source: path)
+    monkeypatch.setattr(download, "locate", lambda source: path)
     report = load_pretrained(Hiera(SMALL), named[NON_COMMERCIAL])
     assert str(report).endswith(f"licence of these weights: {NON_COMMERCIAL}")
     with pytest.raises(CheckpointError, match="licence unknown, and permissive_only is set"):

@@ -10,9 +10,9 @@ import torch
 from conftest import relative_error, shallow
 from torch import nn
 
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.classification import Classifier
-from hiera_dense.classifier import HieraClassifier
+from hiera_dense.mm.classifier import HieraClassifier
+from hiera_dense.model.classifier import Classifier
+from hiera_dense.weights.load import load_pretrained
 
 TOLERANCE = 1e-5
 FULL = ("tiny", "base_plus", "base_16x224")

@@ -1,28 +1,28 @@
-"""tools/convert_checkpoint.py, as a user calls it."""
+"""`hiera-dense convert`, as a user calls it."""
 
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
-import convert_checkpoint
 import peers
 import pytest
 import torch
 from conftest import Runs
 from safetensors import safe_open
 
-from hiera_dense import files
-from hiera_dense.backbone import HieraBackbone
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.hiera import Hiera
-from hiera_dense.variants import PERMISSIVE
+from hiera_dense.cli import convert as command
+from hiera_dense.mm.backbone import HieraBackbone
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.weights import files
+from hiera_dense.weights.catalog import PERMISSIVE
+from hiera_dense.weights.load import load_pretrained
 
 
 @pytest.fixture
 def convert(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def run(*args: str | Path) -> None:
-        monkeypatch.setattr(sys, "argv", ["convert_checkpoint.py", *map(str, args)])
-        convert_checkpoint.main()
+        monkeypatch.setattr(sys, "argv", ["hiera-dense convert", *map(str, args)])
+        command.main()
 
     return run
 

@@ -8,9 +8,9 @@ from conftest import randomize, relative_error, shallow
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from hiera_dense import cpu
-from hiera_dense.hiera import Hiera
-from hiera_dense.layers import Mlp
+from hiera_dense.model import cpu
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.layers import Mlp
 
 ONEDNN = pytest.mark.skipif(not cpu._has_onednn(), reason="oneDNN is for x86 with AVX")
 

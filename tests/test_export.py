@@ -1,19 +1,20 @@
-"""tools/export.py, as a user calls it: what it writes computes what PyTorch does, at any size."""
+"""`hiera-dense export`, as a user calls it: what it writes computes what PyTorch does."""
 
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import export
 import peers
 import pytest
 import torch
 from conftest import randomize, relative_error
 
-from hiera_dense import variants
-from hiera_dense.arch import Arch
-from hiera_dense.backbone import HieraBackbone
+from hiera_dense.cli import export as command
+from hiera_dense.mm.backbone import HieraBackbone
+from hiera_dense.model import variants
+from hiera_dense.model.arch import Arch
+from hiera_dense.predict import export
 
 pytestmark = pytest.mark.skipif(
     torch.__version__ < "2.9", reason="torch 2.9 or newer exports graphs for any size"
@@ -32,8 +33,8 @@ def tool(monkeypatch: pytest.MonkeyPatch) -> Tool:
     monkeypatch.setattr(variants, "ARCHS", archs)
 
     def run(*args: str | Path) -> None:
-        monkeypatch.setattr(sys, "argv", ["export.py", *map(str, args)])
-        export.main()
+        monkeypatch.setattr(sys, "argv", ["hiera-dense export", *map(str, args)])
+        command.main()
 
     return run
 

@@ -6,11 +6,11 @@ With a small backbone and small images. Mask R-CNN with an FPN and UperNet are i
 from pathlib import Path
 
 import pytest
-import train
 from conftest import ROOT
 from test_training import SHORT, metric_of, scalars
 
-from hiera_dense.folders import VARIABLE
+from hiera_dense.cli import train
+from hiera_dense.data.folders import VARIABLE
 
 DELTA = """
 _base_ = {base!r}

@@ -13,9 +13,9 @@ from typing import ClassVar
 import pytest
 import torch
 
-from hiera_dense import fetch
-from hiera_dense.errors import CheckpointError
-from hiera_dense.variants import WEIGHTS
+from hiera_dense.weights import download
+from hiera_dense.weights.catalog import WEIGHTS
+from hiera_dense.weights.files import CheckpointError
 
 CONTENT = bytes(range(256)) * 400
 
@@ -55,32 +55,32 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def test_names_urls_files_and_hub_ids_are_told_apart(tmp_path: Path) -> None:
     name = "hiera_base_224.mae_in1k"
     row = WEIGHTS[name]
-    assert fetch.understand(name).hub == (f"facebook/{name}", "model.safetensors")
-    assert fetch.understand(row.hub).name == name
-    assert fetch.understand(row.url) == fetch.Source(row.url, url=row.url, name=name)
-    mirror = fetch.understand("timm/hiera_base_224.mae")
+    assert download.understand(name).hub == (f"facebook/{name}", "model.safetensors")
+    assert download.understand(row.hub).name == name
+    assert download.understand(row.url) == download.Source(row.url, url=row.url, name=name)
+    mirror = download.understand("timm/hiera_base_224.mae")
     assert mirror[3:] == (("timm/hiera_base_224.mae", "model.safetensors"), name)
-    clips = fetch.understand("hiera_base_16x224.mae_k400")
+    clips = download.understand("hiera_base_16x224.mae_k400")
     assert clips.url == "https://dl.fbaipublicfiles.com/hiera/mae_hiera_base_16x224.pth"
-    assert fetch.understand("facebook/sam2-hiera-tiny").hub[1] == "sam2_hiera_tiny.pt"
-    own = fetch.understand("hf-hub:someone/model/sub/best.pth")
+    assert download.understand("facebook/sam2-hiera-tiny").hub[1] == "sam2_hiera_tiny.pt"
+    own = download.understand("hf-hub:someone/model/sub/best.pth")
     assert (own.hub, own.name) == (("someone/model", "sub/best.pth"), None)
-    assert fetch.understand("someone/model").hub == ("someone/model", "model.safetensors")
+    assert download.understand("someone/model").hub == ("someone/model", "model.safetensors")
     (tmp_path / "weights").touch()
-    assert fetch.understand(tmp_path / "weights").path == tmp_path / "weights"
+    assert download.understand(tmp_path / "weights").path == tmp_path / "weights"
     (tmp_path / "model.safetensors").touch()
-    assert fetch.understand(tmp_path).path == tmp_path / "model.safetensors"
+    assert download.understand(tmp_path).path == tmp_path / "model.safetensors"
 
 
 def test_a_missing_file_in_a_folder_is_not_looked_for_on_the_hub(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert fetch.understand("runs/best").hub == ("runs/best", "model.safetensors")
+    assert download.understand("runs/best").hub == ("runs/best", "model.safetensors")
     (tmp_path / "runs").mkdir()
     with pytest.raises(FileNotFoundError, match="runs/best: no such file"):
-        fetch.understand("runs/best")
-    assert fetch.understand("hf-hub:runs/best").hub == ("runs/best", "model.safetensors")
+        download.understand("runs/best")
+    assert download.understand("hf-hub:runs/best").hub == ("runs/best", "model.safetensors")
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_a_missing_file_in_a_folder_is_not_looked_for_on_the_hub(
 )
 def test_what_is_none_of_these_is_named(source: str, error: type, message: str) -> None:
     with pytest.raises(error, match=message):
-        fetch.understand(source)
+        download.understand(source)
 
 
 def test_a_file_is_downloaded_once(server: str, tmp_path: Path) -> None:
     for _ in range(2):
-        path = fetch.download(f"{server}/weights.pth?download=true", tmp_path / "cache")
+        path = download.download(f"{server}/weights.pth?download=true", tmp_path / "cache")
         assert path == tmp_path / "cache/weights.pth"
         assert path.read_bytes() == CONTENT
     assert [line.split()[0] for line in Server.asked] == ["HEAD", "GET"]
@@ -109,7 +109,7 @@ def test_a_file_is_downloaded_once(server: str, tmp_path: Path) -> None:
 
 def test_several_at_a_time_download_it_once(server: str, tmp_path: Path) -> None:
     args = (f"{server}/weights.pth", tmp_path)
-    threads = [threading.Thread(target=fetch.download, args=args) for _ in range(4)]
+    threads = [threading.Thread(target=download.download, args=args) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -122,15 +122,15 @@ def test_a_transfer_that_ends_early_is_no_file(
 ) -> None:
     monkeypatch.setattr(Server, "sent", 1000)
     with pytest.raises(CheckpointError, match=f"1000 of {len(CONTENT)} bytes arrived"):
-        fetch.download(f"{server}/weights.pth", tmp_path)
+        download.download(f"{server}/weights.pth", tmp_path)
     assert {path.name for path in tmp_path.iterdir()} <= {"weights.pth.lock"}
     monkeypatch.setattr(Server, "sent", len(CONTENT))
-    assert fetch.download(f"{server}/weights.pth", tmp_path).read_bytes() == CONTENT
+    assert download.download(f"{server}/weights.pth", tmp_path).read_bytes() == CONTENT
 
 
 def test_a_hash_in_the_name_is_checked(server: str, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="invalid hash value"):
-        fetch.download(f"{server}/weights-0123abcd.pth", tmp_path)
+        download.download(f"{server}/weights-0123abcd.pth", tmp_path)
     assert not (tmp_path / "weights-0123abcd.pth").exists()
 
 
@@ -148,7 +148,7 @@ def test_a_date_in_the_name_is_no_hash_and_a_server_need_not_allow_head(
 
     monkeypatch.setattr(Server, "do_GET", whole)
     monkeypatch.setattr(Server, "do_HEAD", refuse)
-    path = fetch.download(f"{server}/weights-20240811.pth", tmp_path)
+    path = download.download(f"{server}/weights-20240811.pth", tmp_path)
     assert path.read_bytes() == CONTENT
 
 
@@ -156,32 +156,33 @@ def test_files_of_one_name_at_several_places_are_several(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    paths = {fetch.locate(fetch.understand(f"{server}/run{n}/best.pth")) for n in (1, 2)}
+    paths = {download.locate(download.understand(f"{server}/run{n}/best.pth")) for n in (1, 2)}
     assert len(paths) == 2
     row = WEIGHTS["hiera_base_16x224.mae_k400"]
     shared = tmp_path / "checkpoints/mae_hiera_base_16x224.pth"
     shared.touch()  # where the original's own loader puts it
-    assert fetch.locate(fetch.understand(row.url)) == shared
+    assert download.locate(download.understand(row.url)) == shared
 
 
 def test_what_cannot_be_downloaded_can_be_put_in_place(
     server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
-    source = fetch.understand(f"{server}/none.pth")
+    source = download.understand(f"{server}/none.pth")
     folder = hashlib.sha256(source.url.encode()).hexdigest()[:8]
     place = tmp_path / "checkpoints" / folder / "none.pth"
     with pytest.raises(CheckpointError, match=f"404.*Download it elsewhere, and put it at {place}"):
-        fetch.locate(source)
+        download.locate(source)
     with pytest.raises(CheckpointError, match=r"refused.*put it at"):
-        fetch.locate(fetch.understand("http://127.0.0.1:9/none.pth"))
+        download.locate(download.understand("http://127.0.0.1:9/none.pth"))
     place.write_bytes(CONTENT)
-    assert fetch.locate(source) == place
+    assert download.locate(source) == place
 
 
 def located(source: str, hub: str, home: Path, **env: str) -> subprocess.CompletedProcess[str]:
     """In a process of its own, since huggingface_hub reads its settings when it is imported."""
-    code = f"from hiera_dense import fetch; print(fetch.locate(fetch.understand({source!r})))"
+    code = "from hiera_dense.weights.download import locate, understand; "
+    code += f"print(locate(understand({source!r})))"
     settings = dict(HF_ENDPOINT=hub, HF_HOME=str(home), HF_HUB_DISABLE_XET="1", **env)
     settings |= dict(
         https_proxy="http://127.0.0.1:9", no_proxy="127.0.0.1"

@@ -8,9 +8,15 @@ import pytest
 from mmengine.registry import DATASETS, METRICS, init_default_scope
 from PIL import Image
 
-from hiera_dense import folders
-from hiera_dense.annotations import DataError, image_files, pair_masks
-from hiera_dense.folders import any_folder, class_folder, coco_folder, image_folder, mask_folder
+from hiera_dense.data import folders
+from hiera_dense.data.annotations import DataError, image_files, pair_masks
+from hiera_dense.data.folders import (
+    any_folder,
+    class_folder,
+    coco_folder,
+    image_folder,
+    mask_folder,
+)
 
 SIZE = (40, 30)  # width, height
 BOX = [4, 5, 20, 10]
@@ -249,7 +255,7 @@ def test_masks_that_cannot_be_used(tmp_path: Path) -> None:
 
 def test_no_folder_or_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(folders.VARIABLE, raising=False)
-    with pytest.raises(DataError, match=r"none is named; expected tools/train\.py CONFIG --data"):
+    with pytest.raises(DataError, match=r"none is named; expected hiera-dense train CONFIG --data"):
         coco_folder()
     monkeypatch.setenv(folders.VARIABLE, "/no/where")
     with pytest.raises(DataError, match="no folder /no/where"):

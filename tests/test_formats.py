@@ -8,11 +8,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hiera_dense.errors import CheckpointError
-from hiera_dense.formats import LAYOUTS, recognise, state_dict_of
-from hiera_dense.hiera import Hiera
-from hiera_dense.shapes import arch_of, fitting_archs
-from hiera_dense.variants import ARCHS, WEIGHTS
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.variants import ARCHS
+from hiera_dense.weights.catalog import WEIGHTS
+from hiera_dense.weights.files import CheckpointError
+from hiera_dense.weights.layouts import LAYOUTS, recognise, state_dict_of
+from hiera_dense.weights.shapes import arch_of, fitting_archs
 
 Make = Callable[[], nn.Module]
 

@@ -8,12 +8,12 @@ import torch
 from conftest import randomize, relative_error, shallow
 from reference import stage_maps
 
-from hiera_dense.arch import Arch
-from hiera_dense.hiera import Hiera
-from hiera_dense.layers import HieraBlock
-from hiera_dense.plan import windows_for
-from hiera_dense.variants import ARCHS
-from hiera_dense.windows import Layout, ceil_div, padding_mask, partition
+from hiera_dense.model.arch import Arch
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.layers import HieraBlock
+from hiera_dense.model.plan import windows_for
+from hiera_dense.model.variants import ARCHS
+from hiera_dense.model.windows import Layout, ceil_div, padding_mask, partition
 
 WINDOWED = dict(embed_dim=8, num_heads=1, stages=(1, 2, 2, 1), window_spec=(8, 4, 2, 1))
 SIZES = [(1, 1), (20, 36), (97, 65), (60, 132), (64, 32)]

@@ -16,11 +16,11 @@ from conftest import ROOT, relative_error, shallow
 from torch import nn
 
 from hiera_dense import original
-from hiera_dense.autoencoder import MaskedAutoencoder
-from hiera_dense.classification import Classifier
-from hiera_dense.errors import CheckpointError
-from hiera_dense.hiera import Hiera
-from hiera_dense.variants import WEIGHTS
+from hiera_dense.model.classifier import Classifier
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.mae import MaskedAutoencoder
+from hiera_dense.weights.catalog import WEIGHTS
+from hiera_dense.weights.files import CheckpointError
 
 SMALL_MAE = dict(decoder_dim=32, decoder_depth=1, decoder_num_heads=4)
 MODELS = {
@@ -73,7 +73,7 @@ def test_loading_is_strict(tmp_path: Path) -> None:
 def test_published_weights_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = peers.fair(peers.IMAGES["tiny"])
     file = peers.save_bare(peer, tmp_path)
-    monkeypatch.setattr("hiera_dense.fetch.hf_hub_download", lambda *_, **__: str(file))
+    monkeypatch.setattr("hiera_dense.weights.download.hf_hub_download", lambda *_, **__: str(file))
     for said in (
         "hiera_tiny_224.mae_in1k_ft_in1k",
         "facebook/hiera_tiny_224.mae_in1k_ft_in1k",
@@ -88,7 +88,7 @@ def test_published_weights_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_licence_goes_with_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = peers.save_bare(peers.fair(peers.IMAGES["tiny"]), tmp_path)
-    monkeypatch.setattr("hiera_dense.fetch.hf_hub_download", lambda *_, **__: str(file))
+    monkeypatch.setattr("hiera_dense.weights.download.hf_hub_download", lambda *_, **__: str(file))
     Hiera.from_pretrained("hiera_tiny_224.mae_in1k").save_pretrained(tmp_path / "saved")
     assert Hiera.from_pretrained(tmp_path / "saved").licence == "CC BY-NC 4.0"
     with pytest.raises(CheckpointError, match=r"licence CC BY-NC 4\.0, and permissive_only"):
@@ -98,7 +98,7 @@ def test_a_licence_goes_with_the_weights(tmp_path: Path, monkeypatch: pytest.Mon
 def test_the_classes_of_published_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     peer = peers.of_timm("hiera_small_abswin_256", num_classes=11821)
     file = peers.save_bare(peer, tmp_path)
-    monkeypatch.setattr("hiera_dense.fetch.hf_hub_download", lambda *_, **__: str(file))
+    monkeypatch.setattr("hiera_dense.weights.download.hf_hub_download", lambda *_, **__: str(file))
     model = Classifier.from_pretrained("hiera_small_abswin_256.sbb2_e200_in12k")
     assert torch.equal(model.head.projection.weight, peer.head.fc.weight)
     for tag, weight in WEIGHTS.items():
@@ -109,7 +109,7 @@ def test_the_classes_of_published_weights(tmp_path: Path, monkeypatch: pytest.Mo
 def test_classes_of_the_original_come_from_its_repositories(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hiera_dense.fetch.hf_hub_download", lambda *_, **__: str(file))
+    monkeypatch.setattr("hiera_dense.weights.download.hf_hub_download", lambda *_, **__: str(file))
     images = torch.randn(1, 3, 224, 224)
     peer = peers.fair(peers.IMAGES["tiny"])
     file = peers.save_bare(peer, tmp_path)
@@ -134,7 +134,7 @@ def test_a_repository_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         asked.append((repo_id, filename, options.get("revision")))
         return str(tmp_path / filename)
 
-    monkeypatch.setattr("hiera_dense.fetch.hf_hub_download", download)
+    monkeypatch.setattr("hiera_dense.weights.download.hf_hub_download", download)
     again = Hiera.from_pretrained("someone/their-hiera", revision="v1")
     assert torch.equal(again.pos_embed, model.pos_embed)
     assert asked == [
@@ -227,7 +227,7 @@ def test_pretrained_functions(
         asked.append(repository)
         return str(file)
 
-    monkeypatch.setattr("hiera_dense.fetch.hf_hub_download", download)
+    monkeypatch.setattr("hiera_dense.weights.download.hf_hub_download", download)
     model = getattr(original, name)(pretrained=True, checkpoint=checkpoint, input_size=(256, 256))
     assert asked == [f"facebook/hiera_tiny_224.{checkpoint}"]
     theirs = peer.state_dict()

@@ -8,9 +8,9 @@ import torch
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from hiera_dense.annotations import DataError
-from hiera_dense.image_datasets import ClassFolders, Images
-from hiera_dense.images import find_images, read_image, readable_suffixes
+from hiera_dense.data.annotations import DataError
+from hiera_dense.data.images import find_images, read_image, readable_suffixes
+from hiera_dense.mm.datasets import ClassFolders, Images
 
 CROP = [dict(type="CenterCrop", size=(32, 32))]
 
@@ -68,7 +68,7 @@ def test_what_cannot_be_read_is_skipped_and_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[str] = []
-    monkeypatch.setattr("hiera_dense.image_datasets.print_log", lambda text, *_: told.append(text))
+    monkeypatch.setattr("hiera_dense.mm.datasets.print_log", lambda text, *_: told.append(text))
     draw(tmp_path / "a.png", value=1)
     (tmp_path / "b.png").write_text("no image")
     draw(tmp_path / "c.png", value=3)

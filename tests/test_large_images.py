@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test as evaluate
 import torch
 import torch.nn.functional as F
 from mmdet.evaluation import CocoMetric
@@ -22,9 +21,10 @@ from pycocotools import mask as coco_mask
 from scipy import ndimage
 from test_training import DELTA, DETECTOR, HEADS, SEGMENTER
 
-from hiera_dense.detections import decode, encode_at, flip
-from hiera_dense.folders import VARIABLE
-from hiera_dense.sliding import Slide, cut_side
+from hiera_dense.cli import evaluate
+from hiera_dense.data.folders import VARIABLE
+from hiera_dense.mm.merging import decode, encode_at, flip
+from hiera_dense.mm.sliding import Slide, cut_side
 
 SIZE = (100, 160)  # height, width
 SLIDE = dict(crop_size=(64, 64), stride=(40, 40))

@@ -8,7 +8,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import MODELS, init_default_scope
 from torch import nn
 
-from hiera_dense.backbone import HieraBackbone
+from hiera_dense.mm.backbone import HieraBackbone
 
 RATE = 0.5
 LR, DECAY = 1e-3, 0.05

@@ -4,15 +4,14 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-import costs
-import model_zoo
 import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
-from hiera_dense.windows import Size
+from hiera_dense.model.windows import Size
+from tools.zoo import costs, model_zoo
 
 # Hiera paper, table 10: parameters, and FLOPs with 1000 proposals at 1024 x 1024 px.
 PUBLISHED = {"b": (73e6, "0.6"), "bplus": (92e6, "0.6"), "l": (236e6, "1.2")}
@@ -25,7 +24,7 @@ def config(name: str) -> Config:
 
 def test_the_tables_are_as_the_configs_say() -> None:
     for path, text in model_zoo.pages(RECORDED).items():
-        assert (ROOT / path).read_text() == text, f"{path}: run python tools/model_zoo.py"
+        assert (ROOT / path).read_text() == text, f"{path}: run python -m tools.zoo.model_zoo"
 
 
 @pytest.mark.parametrize("size", PUBLISHED)

@@ -9,8 +9,8 @@ from conftest import randomize, relative_error, shallow
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from hiera_dense import cpu
-from hiera_dense.hiera import Hiera
+from hiera_dense.model import cpu
+from hiera_dense.model.hiera import Hiera
 
 # One of each family; without a mask at sizes that windows do not divide.
 FAMILIES: dict[str, dict[str, Any]] = {

@@ -11,9 +11,9 @@ from test_readme import EXAMPLES
 from timm.models._features import FeatureGetterNet
 from timm.optim import create_optimizer_v2
 
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.classification import Classifier
-from hiera_dense.hiera import Hiera
+from hiera_dense.model.classifier import Classifier
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.weights.load import load_pretrained
 
 
 def run_example(word: str) -> dict[str, Any]:

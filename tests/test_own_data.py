@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from make_toy_data import annotation
 from mmdet.datasets.transforms import FilterAnnotations
 from mmdet.registry import TASK_UTILS
 from mmengine.config import Config
@@ -20,7 +19,8 @@ from mmengine.structures import InstanceData
 from PIL import Image
 from test_training import HEADS
 
-from hiera_dense.folders import VARIABLE
+from hiera_dense.data.folders import VARIABLE
+from hiera_dense.data.toy import annotation
 
 TEXT = (ROOT / "docs/own-data.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from conftest import randomize, relative_error
 from torch import Tensor, nn
 
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.hiera import Hiera
-from hiera_dense.pos_embed import window_aware
-from hiera_dense.variants import ARCHS
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.pos_embed import window_aware
+from hiera_dense.model.variants import ARCHS
+from hiera_dense.weights.load import load_pretrained
 
 TOLERANCE = 1e-4
 SAM2 = {name: f"sam2_hiera_{name.removeprefix('sam2_')}" for name in ARCHS if "sam2" in name}

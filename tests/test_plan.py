@@ -4,9 +4,9 @@ import math
 
 import pytest
 
-from hiera_dense.plan import plan, windows_for
-from hiera_dense.variants import ARCHS, resolve
-from hiera_dense.windows import Layout
+from hiera_dense.model.plan import plan, windows_for
+from hiera_dense.model.variants import ARCHS, resolve
+from hiera_dense.model.windows import Layout
 
 AUTO = resolve("base", window_spec="auto")
 SIZES = [(224, 224), (512, 512), (800, 1216), (1024, 1024), (1536, 1536), (97, 65), (736, 1248)]

@@ -7,8 +7,8 @@ from conftest import relative_error
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hiera_dense import pos_embed as positions
-from hiera_dense.hiera import Hiera
+from hiera_dense.model import pos_embed as positions
+from hiera_dense.model.hiera import Hiera
 
 UNIT = (8, 8)
 METHODS = ("window_aware", "tile", "interpolate")

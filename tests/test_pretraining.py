@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import test as evaluate
 import torch
-import train
 from conftest import ROOT
+from hiera_dense.mm.reconstructions import ReconstructionHook
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.model import ImgDataPreprocessor
@@ -18,11 +17,11 @@ from mmengine.registry import DATASETS, MODELS, init_default_scope
 from PIL import Image
 from test_training import SHORT, run_tool, scalars
 
-from hiera_dense.backbone import HieraBackbone
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.folders import VARIABLE
-from hiera_dense.mae import HieraMAE
-from hiera_dense.reconstructions import ReconstructionHook
+from hiera_dense.cli import evaluate, train
+from hiera_dense.data.folders import VARIABLE
+from hiera_dense.mm.backbone import HieraBackbone
+from hiera_dense.mm.pretrainer import HieraMAE
+from hiera_dense.weights.load import load_pretrained
 
 MAE = ROOT / "configs/mae/mae_hiera-t_1xb16-1k_image-folder-160x160.py"
 CLASSIFIER = ROOT / "configs/classification/classifier_hiera-t_1xb16-200i_class-folder-160x160.py"
@@ -114,12 +113,18 @@ def test_it_goes_on_and_is_evaluated(
     assert f"mse: {expected:.4f}" in out
 
 
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+
+
+@pytest.mark.parametrize("way", ["dist_train.sh", "torchrun"])
 def test_two_processes_pretrain(
-    pretrained: tuple[Path, Path, str], images: Path, tmp_path: Path
+    way: str, pretrained: tuple[Path, Path, str], images: Path, tmp_path: Path
 ) -> None:
-    command = [ROOT / "tools/dist_train.sh", pretrained[0], "2", "--data", images]
+    command = [ROOT / "tools/dist_train.sh", pretrained[0], "2"]
+    if way == "torchrun":
+        command = [*TORCHRUN, "-m", "hiera_dense", "train", pretrained[0]]
     run = subprocess.run(
-        [*command, "--work-dir", tmp_path, "--cfg-options", *SHORT],
+        [*command, "--data", images, "--work-dir", tmp_path, "--cfg-options", *SHORT],
         capture_output=True,
         text=True,
         env=os.environ | {"PYTHON": sys.executable, "CUDA_VISIBLE_DEVICES": ""},

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from conftest import randomize, relative_error
 from torch import Tensor
 
-from hiera_dense.backbone import HieraBackbone
-from hiera_dense.pyramid import SimplePyramid
+from hiera_dense.mm.backbone import HieraBackbone
+from hiera_dense.mm.pyramid import SimplePyramid
 from hiera_dense.registry import MODELS
 
 

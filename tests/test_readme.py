@@ -4,12 +4,13 @@ import re
 from importlib.util import find_spec
 from pathlib import Path
 
-import archs
 import pytest
 import torch
 from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
+
+from hiera_dense.cli import weights
 
 EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 
@@ -46,7 +47,7 @@ def test_the_trunk_prints_the_shapes_that_the_readme_shows(
 
 def test_the_documentation_of_weights_lists_them_and_tests_that_exist() -> None:
     text = (ROOT / "docs/weights.md").read_text()
-    assert text.endswith(f"\n{archs.weights()}\n")
+    assert text.endswith(f"\n{weights.weights()}\n")
     sources = "".join(path.read_text() for path in (ROOT / "tests").glob("test_*.py"))
     named = re.findall(r"`(test_\w+)`", text)
     assert len(named) > 8

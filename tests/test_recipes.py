@@ -10,7 +10,8 @@ import pytest
 from conftest import ROOT
 from mmengine.config import Config
 
-from hiera_dense import recipes
+from hiera_dense.cli import recipes as command
+from hiera_dense.mm import recipes
 
 NAME = "mask_rcnn/mask-rcnn_hiera-b_fpn_8xb2-amp-1x_coco.py"
 
@@ -19,31 +20,31 @@ def test_a_config_is_found_by_its_path_or_its_name() -> None:
     expected = str(ROOT / "configs" / NAME)
     assert recipes.folder() == ROOT
     for name in (NAME, NAME.removesuffix(".py"), Path(NAME).name, Path(NAME).stem):
-        assert recipes.path(name) == expected
+        assert recipes.recipe(name) == expected
 
 
 def test_an_unknown_name_is_told_with_those_that_are_near() -> None:
     with pytest.raises(
         FileNotFoundError, match=r"no config 'upernet_swin'.* there are .*/upernet_"
     ):
-        recipes.path("upernet_swin")
+        recipes.recipe("upernet_swin")
     with pytest.raises(FileNotFoundError, match="there are none like it"):
-        recipes.path("yolo_hiera-b.py")
+        recipes.recipe("yolo_hiera-b.py")
 
 
 def test_the_command_line_prints_the_folder_or_configs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for args, expected in (
-        ([], [str(ROOT)]),
+        (["--folder"], [str(ROOT)]),
         (["mask-rcnn_hiera-b_*-1x_coco"], [str(ROOT / "configs" / NAME)]),
     ):
         monkeypatch.setattr(sys, "argv", ["recipes", *args])
-        recipes.main()
+        command.main()
         assert capsys.readouterr().out.splitlines() == expected
     monkeypatch.setattr(sys, "argv", ["recipes", "nothing*"])
     with pytest.raises(SystemExit, match="no config matches"):
-        recipes.main()
+        command.main()
 
 
 def test_a_wheel_holds_all_that_an_installed_user_needs(tmp_path: Path) -> None:
@@ -68,16 +69,19 @@ def test_a_wheel_holds_all_that_an_installed_user_needs(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(installed)
-    assert tracked
-    assert {f"hiera_dense/.mim/{name}" for name in tracked} <= names
+    of_a_clone = [name for name in tracked if name.startswith(("tools/bench/", "tools/zoo/"))]
+    assert of_a_clone
+    mim = {name.removeprefix("hiera_dense/.mim/") for name in names if "/.mim/" in name}
+    assert mim == set(tracked) - set(of_a_clone)
+    assert {f"hiera_dense/{wing}/__init__.py" for wing in ("model", "data", "cli")} <= names
     assert not [name for name in names if "__pycache__" in name]
     own = tmp_path / "own.py"
     own.write_text(
-        f'_base_ = __import__("hiera_dense.recipes").recipes.path("{NAME}")\n'
+        f'_base_ = __import__("hiera_dense").recipe("{NAME}")\n'
         "model = dict(backbone=dict(drop_path_rate=0.3))\n"
     )
     code = f"from mmengine.config import Config; print(Config.fromfile({str(own)!r}).filename)"
-    code += "; from hiera_dense import recipes; print(recipes.folder())"
+    code += "; from hiera_dense.mm import recipes; print(recipes.folder())"
     run = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,

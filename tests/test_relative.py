@@ -12,14 +12,14 @@ from timm.models.vision_transformer_sam import get_decomposed_rel_pos_bias
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from hiera_dense import cpu
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.errors import CheckpointError
-from hiera_dense.formats import LAYOUTS
-from hiera_dense.hiera import Hiera
-from hiera_dense.layers import Attention
-from hiera_dense.relative import relative_attention
-from hiera_dense.shapes import arch_of
+from hiera_dense.model import cpu
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.layers import Attention
+from hiera_dense.model.relative import relative_attention
+from hiera_dense.weights.files import CheckpointError
+from hiera_dense.weights.layouts import LAYOUTS
+from hiera_dense.weights.load import load_pretrained
+from hiera_dense.weights.shapes import arch_of
 
 SMALL = dict(embed_dim=8, num_heads=1, stages=(1, 2, 2, 2))
 SPECS = {
@@ -88,7 +88,7 @@ def test_tables_follow_the_stages_and_start_at_zero() -> None:
     assert not any(table.any() for table in tables.values())
     assert trunk.no_weight_decay() == {"pos_embed", *tables}
     pytest.importorskip("mmengine")
-    from hiera_dense.layer_decay import _decays
+    from hiera_dense.mm.layer_decay import _decays
 
     assert not any(_decays(name, table) for name, table in tables.items())
 

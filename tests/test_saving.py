@@ -7,9 +7,9 @@ import torch
 from mmengine.model import BaseModel
 from mmengine.registry import HOOKS
 from mmengine.runner import Runner as MMEngineRunner
-from resume import last_whole_checkpoint
 
-from hiera_dense.saving import CheckpointHook, WholeFiles
+from hiera_dense.mm.checkpoint_hook import CheckpointHook, WholeFiles
+from hiera_dense.mm.resume import last_whole_checkpoint
 
 
 def names(folder: Path) -> list[str]:

@@ -10,24 +10,23 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import test as evaluate
 import torch
-import train
 from conftest import ROOT
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from mmengine.runner import Runner
-from preflight import check_dtype, check_engine
 from processes import launch
 from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.fsdp import FullyShardedDataParallel
 
-from hiera_dense.files import read
-from hiera_dense.folders import VARIABLE
-from hiera_dense.hiera import Hiera
-from hiera_dense.layers import HieraBlock
-from hiera_dense.sharding import FSDPStrategy, each_block
+from hiera_dense.cli import evaluate
+from hiera_dense.data.folders import VARIABLE
+from hiera_dense.mm.fsdp import FSDPStrategy, each_block
+from hiera_dense.mm.preflight import check_dtype, check_engine
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.layers import HieraBlock
+from hiera_dense.weights.files import read
 
 LEAVES = sorted((ROOT / "configs/scale").glob("*.py"))
 TINY = "dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))"
@@ -370,7 +369,7 @@ def test_bfloat16_and_regions_do_not_go_together(
 def test_a_config_at_scale_needs_processes_and_what_it_trains_with(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("preflight.get_device", lambda: "cuda")
+    monkeypatch.setattr("hiera_dense.mm.preflight.get_device", lambda: "cuda")
     cfg = Config.fromfile(path)
     assert cfg.runner_type == "FlexibleRunner"
     assert cfg.model.backbone.arch == "huge"
@@ -380,41 +379,20 @@ def test_a_config_at_scale_needs_processes_and_what_it_trains_with(
     cfg.custom_hooks = [dict(type="EMAHook")]
     assert "EMAHook copies whole weights" in refusal(cfg)
     cfg.custom_hooks = []
-    if "fsdp" in path.stem:
-        check_engine(cfg)
-        cfg.optim_wrapper.clip_grad = dict(max_norm=1.0)
-        assert "would take the norm of the share" in refusal(cfg)
-        cfg.optim_wrapper.clip_grad = dict(type="value", clip_value=1.0)
-        cfg.optim_wrapper.constructor = "hiera_dense.LayerDecayOptimWrapperConstructor"
-        assert "layer decay tells matrices by their shape" in refusal(cfg)
-    else:
-        monkeypatch.setattr("preflight.find_spec", lambda _: None)
-        assert "no deepspeed; expected what `pip install deepspeed" in refusal(cfg)
-        monkeypatch.setattr("preflight.find_spec", lambda _: True)
-        check_engine(cfg)
-        cfg.auto_scale_lr.enable = True
-        assert "leaves the learning rate as it is" in refusal(cfg)
-        cfg.optim_wrapper.accumulative_counts = 2
-        assert "accumulative_counts, which DeepSpeedOptimWrapper does not know" in refusal(cfg)
-        cfg.optim_wrapper = dict(type="AmpOptimWrapper", optimizer=dict(type="AdamW"))
-        assert "expected DeepSpeedOptimWrapper, no --amp" in refusal(cfg)
+    check_engine(cfg)
+    cfg.optim_wrapper.clip_grad = dict(max_norm=1.0)
+    assert "would take the norm of the share" in refusal(cfg)
+    cfg.optim_wrapper.clip_grad = dict(type="value", clip_value=1.0)
+    cfg.optim_wrapper.constructor = "hiera_dense.LayerDecayOptimWrapperConstructor"
+    assert "layer decay tells matrices by their shape" in refusal(cfg)
+    cfg.strategy.type = "DeepSpeedStrategy"
+    assert "with the strategy 'DeepSpeedStrategy'; expected neither, or" in refusal(cfg)
+    cfg.strategy.type = "hiera_dense.FSDPStrategy"
     cfg.pop("runner_type")
     assert "expected neither, or 'FlexibleRunner'" in refusal(cfg)
-    monkeypatch.setattr("preflight.get_device", lambda: "cpu")
+    monkeypatch.setattr("hiera_dense.mm.preflight.get_device", lambda: "cpu")
     cfg.optim_wrapper.type = "AmpOptimWrapper"
     assert "AmpOptimWrapper needs a GPU" in refusal(cfg)
-
-
-def test_deepspeed_is_not_let_read_a_checkpoint(
-    setting: Setting, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("preflight.find_spec", lambda _: True)
-    monkeypatch.setattr("preflight.get_device", lambda: "cuda")
-    config = next(path for path in LEAVES if "deepspeed" in path.stem)
-    args = ["tool", str(config), "--launcher", "slurm", "--resume"]
-    monkeypatch.setattr("sys.argv", [*args, "--work-dir", str(setting.folder / "deepspeed")])
-    with pytest.raises(SystemExit, match="DeepSpeed reads its checkpoints by running code in them"):
-        train.main()
 
 
 def test_files_of_each_process_are_refused(tmp_path: Path) -> None:

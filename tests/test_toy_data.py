@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_toy_data import CLASSES, draw_scene, write_split
 from PIL import Image
 from pycocotools.coco import COCO
+
+from hiera_dense.data.toy import CLASSES, draw_scene, write_split
 
 
 @pytest.fixture(scope="module")

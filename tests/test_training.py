@@ -17,19 +17,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import test as evaluate
 import tifffile
 import torch
-import train
 from conftest import ROOT, Runs
 from mmengine.config import Config
 from PIL import Image
 from processes import call
 from test_readme import EXAMPLES
 
-from hiera_dense.backbone import HieraBackbone
-from hiera_dense.checkpoint import load_pretrained
-from hiera_dense.folders import VARIABLE
+from hiera_dense.cli import evaluate, train
+from hiera_dense.data.folders import VARIABLE
+from hiera_dense.mm.backbone import HieraBackbone
+from hiera_dense.weights.load import load_pretrained
 
 DETECTOR = ROOT / "configs/demo/mask-rcnn_hiera-t_fpn_1xb3-200i_toy.py"
 SEGMENTER = ROOT / "configs/demo/upernet_hiera-t_1xb4-200i_toy-128x128.py"
@@ -324,7 +323,7 @@ def test_a_wrong_number_of_channels_is_told(
 def test_bad_data_end_a_training_before_it_begins(
     config: Path, toy: Path, tmp_path: Path, refused: Refused
 ) -> None:
-    assert "none is named; expected tools/train.py CONFIG --data" in refused(train.main, config)
+    assert "none is named; expected hiera-dense train CONFIG --data" in refused(train.main, config)
     message = refused(train.main, config, "--data", tmp_path)
     assert "no images with annotations in" in message
     shutil.copytree(toy, tmp_path / "toy")

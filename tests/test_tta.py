@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import test as evaluate
 import torch
 from conftest import ROOT
 from mmdet.models import DetTTAModel
@@ -21,8 +20,9 @@ from PIL import Image
 from test_large_images import SLIDE, Bright, image_with, run_in_process, sample_of, sliding
 from test_training import DELTA, DETECTOR, HEADS, SEGMENTER
 
-from hiera_dense.detections import decode
-from hiera_dense.folders import VARIABLE
+from hiera_dense.cli import evaluate
+from hiera_dense.data.folders import VARIABLE
+from hiera_dense.mm.merging import decode
 
 BASES = ROOT / "configs/_base_/tta"
 TTA_CFG = dict(nms=dict(type="nms", iou_threshold=0.5), max_per_img=4)

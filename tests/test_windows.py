@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hiera_dense.windows import (
+from hiera_dense.model.windows import (
     Layout,
     max_pool,
     padding_mask,

@@ -1,4 +1,4 @@
-# Hiera-T, UperNet on drawn shapes (tools/make_toy_data.py), from random weights.
+# Hiera-T, UperNet on drawn shapes (hiera-dense draw-data), from random weights.
 # Hardware: a CPU will do.
 # Command: make demo
 _base_ = [

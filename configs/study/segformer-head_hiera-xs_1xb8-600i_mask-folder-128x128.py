@@ -1,7 +1,7 @@
 # A small Hiera and SegFormer's head on a folder of images and index masks, from random weights: trained on
 # crops of 128 px, to be evaluated at other sizes (docs/position-embeddings.md).
 # Hardware: a CPU will do.
-# Command: python tools/study_positions.py
+# Command: python -m tools.bench.study_positions
 _base_ = [
     '../_base_/models/upernet_hiera.py', '../_base_/datasets/mask_folder.py',
     '../_base_/schedules/adamw_cosine_200i.py', '../_base_/mmseg_runtime.py'

@@ -1,7 +1,7 @@
 # Images in a folder for each class, train/CLASS and val/CLASS, named by the environment variable
-# HIERA_DENSE_DATA or by `tools/train.py --data`. Classes are read from it when this file is parsed.
+# HIERA_DENSE_DATA or by `hiera-dense train --data`. Classes are read from it when this file is parsed.
 _base_ = []  # with it, mmengine reads a config with an import as what it is, a plain one
-from hiera_dense.folders import class_folder
+from hiera_dense.data.folders import class_folder
 own_data = class_folder()
 num_classes = len(own_data['classes'])
 crop_size = (160, 160)

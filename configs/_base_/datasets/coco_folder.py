@@ -1,8 +1,8 @@
 # Instance segmentation on a folder in COCO's format (polygons or RLE), named by the environment variable
-# HIERA_DENSE_DATA or by `tools/train.py --data`. Classes are read from it when this file is parsed; a
+# HIERA_DENSE_DATA or by `hiera-dense train --data`. Classes are read from it when this file is parsed; a
 # leaf gives `num_classes` and `max_per_img` to its heads.
 _base_ = []  # with it, mmengine reads a config with an import as what it is, a plain one
-from hiera_dense.folders import coco_folder
+from hiera_dense.data.folders import coco_folder
 own_data = coco_folder()
 num_classes = len(own_data['classes'])
 max_per_img = max(100, own_data['most_instances'])

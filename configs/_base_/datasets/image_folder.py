@@ -1,8 +1,8 @@
 # Images without labels: any folder, nested or flat, named by the environment variable HIERA_DENSE_DATA or
-# by `tools/train.py --data`. Of a folder with splits, labelled or not, the images of these; of any other
+# by `hiera-dense train --data`. Of a folder with splits, labelled or not, the images of these; of any other
 # one, each twentieth image is held out for validation.
 _base_ = []  # with it, mmengine reads a config with an import as what it is, a plain one
-from hiera_dense.folders import image_folder
+from hiera_dense.data.folders import image_folder
 own_data = image_folder()
 hold_out = 20 if own_data['train'] == own_data['val'] else 0
 crop_size = (160, 160)

@@ -1,8 +1,8 @@
 # Semantic segmentation on a folder of images and index masks (the value of a pixel is its class, 255 is
-# ignored), named by the environment variable HIERA_DENSE_DATA or by `tools/train.py --data`. Classes are
+# ignored), named by the environment variable HIERA_DENSE_DATA or by `hiera-dense train --data`. Classes are
 # read from it when this file is parsed; a leaf gives `num_classes` to its heads.
 _base_ = []  # with it, mmengine reads a config with an import as what it is, a plain one
-from hiera_dense.folders import mask_folder
+from hiera_dense.data.folders import mask_folder
 own_data = mask_folder()
 num_classes = len(own_data['classes'])
 dataset_type = 'hiera_dense.MaskFolder'

@@ -1,5 +1,5 @@
 # Test-time augmentation on ADE20K as in mmseg: six sizes, each as it is and turned over. Used by
-# `tools/test.py --tta`.
+# `hiera-dense evaluate --tta`.
 tta_model = dict(type='SegTTAModel')
 tta_pipeline = [
     dict(type='LoadImageFromFile'),

@@ -1,5 +1,5 @@
 # Test-time augmentation for detectors trained on a square of 1024 px: three sizes, each as it is and
-# turned over. Used by `tools/test.py --tta`. Sizes and NMS are our choice: not yet run.
+# turned over. Used by `hiera-dense evaluate --tta`. Sizes and NMS are our choice: not yet run.
 tta_model = dict(
     type='hiera_dense.DetTTAModel',
     tta_cfg=dict(nms=dict(type='nms', iou_threshold=0.5), max_per_img=100))

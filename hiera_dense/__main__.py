@@ -1,0 +1,54 @@
+"""The command `hiera-dense`; `python -m hiera_dense` is the same."""
+
+import sys
+from importlib import import_module
+
+from hiera_dense import __version__
+
+# Name, module of `hiera_dense.cli`, what it does.
+COMMANDS = {
+    "train": ("train", "train a detector, segmenter, classifier or masked autoencoder"),
+    "evaluate": ("evaluate", "evaluate a checkpoint, and draw what it sees"),
+    "check-data": ("check_data", "look at every file of a folder of your own data"),
+    "convert": ("convert", "tell what a file of weights is, or convert it"),
+    "export": ("export", "write a backbone as ONNX or for torch.export"),
+    "archs": ("archs", "list the architectures, with their channels"),
+    "weights": ("weights", "list the published weights, with their licences"),
+    "recipes": ("recipes", "list the configs that come with the package"),
+    "draw-data": ("draw_data", "draw a small data set, to try things on"),
+    "demo": ("demo", "draw data, train two models on it, and show what they see"),
+}
+
+
+def usage() -> str:
+    """What `hiera-dense --help` prints."""
+    lines = [f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(
+        [
+            f"hiera_dense {__version__}: {__doc__.partition(';')[0].removeprefix('The command ')}",
+            "",
+            "usage: hiera-dense COMMAND [--help] ...",
+            "",
+            *lines,
+            "",
+            "example: hiera-dense train upernet_hiera-t_1xb4-200i_mask-folder-256x256 --data DIR",
+        ]
+    )
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    name, rest = (sys.argv[1:2] or ["--help"])[0], sys.argv[2:]
+    if name in ("-h", "--help", "help"):
+        print(usage())
+    elif name == "--version":
+        print(__version__)
+    elif name in COMMANDS:
+        sys.argv = [f"hiera-dense {name}", *rest]
+        import_module(f"hiera_dense.cli.{COMMANDS[name][0]}").main()
+    else:
+        sys.exit(f"hiera-dense {name}: no such command; expected {', '.join(COMMANDS)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,120 @@
+"""What `train` and `evaluate` have in common: their options, and the config with these applied."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, ConfigDict, DictAction
+from torch.distributed import is_torchelastic_launched
+
+from hiera_dense.cli.parser import make_parser
+from hiera_dense.data.annotations import DataError
+from hiera_dense.data.folders import VARIABLE
+from hiera_dense.mm.recipes import recipe
+
+
+def run_parser(description: str | None, example: str) -> argparse.ArgumentParser:
+    """A parser with the options of both commands."""
+    parser = make_parser(description, example)
+    parser.add_argument(
+        "config",
+        type=_config,
+        help="config file, or the name of a recipe that `hiera-dense recipes` lists",
+    )
+    parser.add_argument(
+        "--work-dir",
+        help="folder for logs and checkpoints (default: work_dirs/CONFIG; of an evaluation "
+        "test/ beside the checkpoint)",
+    )
+    parser.add_argument(
+        "--data",
+        metavar="FOLDER",
+        help="your own data, for a config that reads them from a folder (README, 'Your own data'); "
+        "needed once: evaluating and resuming find it in the folder of the run",
+    )
+    parser.add_argument(
+        "--cfg-options",
+        nargs="+",
+        action=DictAction,
+        metavar="KEY=VALUE",
+        help="override settings of the config, e.g. train_dataloader.batch_size=4",
+    )
+    parser.add_argument(
+        "--launcher",
+        choices=["none", "pytorch", "slurm", "mpi"],
+        help="what started the processes (default: pytorch for those of torchrun, else none)",
+    )
+    parser.add_argument("--local-rank", "--local_rank", type=int, default=0, help=argparse.SUPPRESS)
+    return parser
+
+
+def load_config(args: argparse.Namespace, run: Path | None = None) -> Config:
+    """The config file, or recipe, with the options of the command line applied.
+
+    Args:
+        args: From `run_parser`.
+        run: The folder of the run that goes on or is evaluated; mmengine kept its config there.
+            Own data are those of `--data`, else of that run, else of the environment.
+    """
+    os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
+    if args.data:
+        os.environ[VARIABLE] = args.data
+    try:
+        record = _own_data_of(run, args.config)
+        if record and not args.data:
+            os.environ[VARIABLE] = record.root
+        cfg = Config.fromfile(args.config)
+    except DataError as error:
+        sys.exit(f"{args.config}: {error}")
+    _check_own_data(args, cfg.get("own_data"), record)
+    cfg.launcher = args.launcher or ("pytorch" if is_torchelastic_launched() else "none")
+    if args.cfg_options:
+        cfg.merge_from_dict(args.cfg_options)
+    cfg.work_dir = args.work_dir or cfg.get("work_dir") or default_work_dir(args.config)
+    return cfg
+
+
+def default_work_dir(config: str) -> str:
+    """Where a run of a config file goes."""
+    return str(Path("work_dirs") / Path(config).stem)
+
+
+def _config(said: str) -> str:
+    """The path of a config file, which may be called by the name of a recipe."""
+    if Path(said).is_file() or "/" in said or said.endswith(".py"):
+        return said
+    try:
+        return recipe(said)
+    except FileNotFoundError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _own_data_of(run: Path | None, config: str) -> ConfigDict | None:
+    """The folder that a run was trained on, if it was trained on one."""
+    record = run / Path(config).name if run else None
+    if record is None or not record.is_file() or record.samefile(config):
+        return None
+    return Config.fromfile(record).get("own_data")
+
+
+def _check_own_data(
+    args: argparse.Namespace, own: ConfigDict | None, record: ConfigDict | None
+) -> None:
+    if own is None:
+        if args.data:
+            sys.exit(f"--data {args.data}: {args.config} does not read a folder of one's own")
+        return
+    if args.data and own.root != str(Path(args.data).expanduser().resolve()):
+        sys.exit(
+            f"--data {args.data}: {args.config} is the record of a run on {own.root}; expected the "
+            "config that it was trained with"
+        )
+    if record and tuple(record.classes) != tuple(own.classes):
+        sys.exit(
+            f"{own.root} has the classes {', '.join(own.classes)}; the run was trained on "
+            f"{', '.join(record.classes)} from {record.root}"
+        )
+    print(
+        f"data: {own.root}" + (f", not {record.root}" if record and record.root != own.root else "")
+    )

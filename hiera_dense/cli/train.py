@@ -1,0 +1,71 @@
+"""Train a detector, a segmenter, a classifier or a masked autoencoder from a config."""
+
+import os
+import sys
+from contextlib import nullcontext, redirect_stdout
+from pathlib import Path
+
+from mmengine.config import Config
+
+from hiera_dense.cli.options import default_work_dir, load_config, run_parser
+from hiera_dense.data.check import check, tell
+from hiera_dense.mm.launch import build_runner, start_processes
+from hiera_dense.mm.preflight import check_channels, check_classes, check_dtype, check_engine
+from hiera_dense.mm.resume import resume_from
+from hiera_dense.mm.safe_loading import refuse_code
+from hiera_dense.weights.files import CheckpointError
+
+
+def check_own_data(cfg: Config) -> None:
+    """Every process looks, so that none waits for another; one tells."""
+    is_first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
+    with nullcontext() if is_first else redirect_stdout(None):
+        tell(cfg.own_data, check(cfg.own_data))
+
+
+def main() -> None:
+    parser = run_parser(__doc__, "mask-rcnn_hiera-t_fpn_1xb3-200i_coco-folder --data data/my-cells")
+    parser.add_argument(
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="CHECKPOINT",
+        help="go on from a checkpoint; without a value, from the last whole one in the work dir, "
+        "or from the start where there is none",
+    )
+    parser.add_argument("--amp", action="store_true", help="mixed precision (needs a GPU)")
+    parser.add_argument(
+        "--auto-scale-lr",
+        action="store_true",
+        help="scale the learning rate from the batch size of the config to that of this run",
+    )
+    parser.add_argument(
+        "--skip-data-check", action="store_true", help="do not look at each file of --data first"
+    )
+    args = parser.parse_args()
+    run = Path(args.work_dir or default_work_dir(args.config))
+    if args.resume not in (None, "auto"):
+        run = Path(args.resume).parent
+    cfg = load_config(args, run if args.resume else None)
+    if args.amp:
+        cfg.optim_wrapper.type = "AmpOptimWrapper"
+        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+    if args.auto_scale_lr:
+        if "auto_scale_lr" not in cfg:
+            parser.error(f"--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size")
+        cfg.auto_scale_lr.enable = True
+    check_engine(cfg)
+    refuse_code()
+    try:
+        if args.resume:
+            resume_from(args.resume, cfg)
+        if "own_data" in cfg and not args.skip_data_check:
+            check_own_data(cfg)
+        start_processes(cfg)
+        runner = build_runner(cfg)
+        check_dtype(runner)
+        check_channels(runner)
+        check_classes(runner)
+        runner.train()
+    except (CheckpointError, FileNotFoundError) as error:
+        sys.exit(str(error))

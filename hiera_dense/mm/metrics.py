@@ -1,0 +1,61 @@
+"""Metrics that configs name."""
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hiera_dense.registry import METRICS  # isort: split
+
+from mmengine.evaluator import BaseMetric
+from mmengine.logging import print_log
+
+from hiera_dense.data.annotations import read_coco
+
+
+@METRICS.register_module(name="CocoMetric")
+def coco_metric(ann_file: str, **kwargs: Any) -> Any:
+    """mmdet's `CocoMetric`, also right where annotation ids start at 0.
+
+    pycocotools takes the id 0 for "no match", so a detection of that object would count as wrong.
+    Ids are renumbered in memory; the file stays as it is.
+
+    Args:
+        ann_file: Annotation file in COCO's format.
+        **kwargs: mmdet's.
+
+    Raises:
+        DataError: The file is not COCO's.
+    """
+    from mmdet.evaluation import CocoMetric  # only an mmdet config names this metric
+
+    content = read_coco(Path(ann_file))
+    if all(annotation["id"] for annotation in content["annotations"]):
+        return CocoMetric(ann_file=ann_file, **kwargs)
+    print_log(f"annotation ids of {ann_file} start at 0; evaluated as if at 1", logger="current")
+    for number, annotation in enumerate(content["annotations"], start=1):
+        annotation["id"] = number
+    with tempfile.TemporaryDirectory() as folder:
+        renumbered = Path(folder) / "annotations.json"
+        renumbered.write_text(json.dumps(content))
+        return CocoMetric(ann_file=str(renumbered), **kwargs)
+
+
+@METRICS.register_module()
+class Mean(BaseMetric):
+    """The mean over all images of what a model measures of each: the `measures` of a prediction."""
+
+    def process(self, data_batch: Any, data_samples: Sequence[dict[str, Any]]) -> None:
+        """Take the measures of a batch.
+
+        Raises:
+            ValueError: A prediction has none.
+        """
+        if any("measures" not in sample for sample in data_samples):
+            raise ValueError("predictions without measures; expected data with their classes")
+        self.results += [sample["measures"] for sample in data_samples]
+
+    def compute_metrics(self, results: list[dict[str, float]]) -> dict[str, float]:
+        """Means, by name."""
+        return {name: sum(r[name] for r in results) / len(results) for name in results[0]}

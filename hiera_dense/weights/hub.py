@@ -1,0 +1,79 @@
+"""Models from the Hugging Face hub and to it; what `model.hub_model.HubModel` hands on."""
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any, TypeVar
+
+from torch import nn
+
+from hiera_dense.model.hub_model import HubModel
+from hiera_dense.weights import download, files
+from hiera_dense.weights.catalog import Weight
+from hiera_dense.weights.files import CheckpointError
+from hiera_dense.weights.load import load_pretrained
+
+_CONFIG = "config.json"
+_HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
+Model = TypeVar("Model", bound=HubModel)
+
+
+def build_filled(
+    kind: type[Model], source: str | Path, permissive_only: bool, given: dict[str, Any]
+) -> Model:
+    """`HubModel.from_pretrained` of a class of models; `given` are its keyword arguments."""
+    options = {name: given[name] for name in _HUB_OPTIONS if name in given}
+    own = {name: value for name, value in given.items() if name not in options}
+    place = download.understand(source)
+    known = _arguments_of(place.weight) if place.weight else _saved(place, own, options)
+    known = {name: value for name, value in known.items() if _takes(kind, name)}
+    if "arch" not in (arguments := {**known, **own}):
+        raise CheckpointError(f"{source}: nothing says which arch it is; expected arch=...")
+    model = kind(**arguments)
+    assert isinstance(model, nn.Module)
+    report = load_pretrained(model, source, permissive_only, **options)
+    model.licence = report.licence
+    model.eval()
+    return model
+
+
+def write(model: nn.Module, folder: Path, licence: str | None) -> None:
+    """The weights of a model as `model.safetensors`, with their licence."""
+    metadata = {"format": "pt"} | ({"licence": licence} if licence else {})
+    files.write(folder / download.WEIGHTS_FILE, model.state_dict(), metadata, None)
+
+
+def _takes(model: type, argument: str) -> bool:
+    """Whether a model has an argument: a trunk has fewer than the autoencoder that was saved."""
+    parameters = inspect.signature(model).parameters
+    return argument in parameters or "kwargs" in parameters
+
+
+def _arguments_of(weight: Weight) -> dict[str, Any]:
+    """The arguments that published weights are for."""
+    classes = {"num_classes": weight.classes} if weight.classes else {}
+    return {"arch": weight.arch, **classes}
+
+
+def _saved(
+    place: download.Source, given: dict[str, Any], options: dict[str, Any]
+) -> dict[str, Any]:
+    """The arguments that were saved beside weights, if there are any."""
+    if place.hub:
+        try:
+            path = download.from_hub(place.hub[0], _CONFIG, **options)
+        except CheckpointError:
+            if "arch" not in given:
+                raise
+            return {}
+    elif place.path:
+        path = place.path.with_name(_CONFIG)
+    else:
+        return {}
+    if not path.is_file():
+        return {}
+    try:
+        arguments: dict[str, Any] = json.loads(path.read_text())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from None
+    return arguments
