@@ -8,6 +8,7 @@
 Tables keep the size they were learned at; what they become on another grid is computed here.
 """
 
+import math
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -87,7 +88,9 @@ def interpolate(table: Tensor, grid: Size, antialias: bool = False) -> Tensor:
         for axis, (old, new) in enumerate(zip(size, grid, strict=True), 1):
             if not known(old == new):
                 weights = _weights(resized.new_ones(old).diag(), new, len(grid) == 2, antialias)
-                resized = (resized.movedim(axis, -1) @ weights).movedim(-1, axis)
+                before, behind = resized.shape[:axis], resized.shape[axis + 1 :]
+                rows = resized.reshape(math.prod(before), old, math.prod(behind))
+                resized = (weights.T @ rows).reshape(*before, new, *behind)
         return resized.to(table.dtype)
 
 
