@@ -3,7 +3,7 @@
 import sys
 from importlib import import_module
 
-from hiera_dense import __version__
+import hiera_dense
 
 # Name, module of `hiera_dense.cli`, what it does.
 COMMANDS = {
@@ -22,18 +22,19 @@ COMMANDS = {
 
 def usage() -> str:
     """What `hiera-dense --help` prints."""
-    lines = [f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items()]
-    return "\n".join(
-        [
-            f"hiera_dense {__version__}: {__doc__.partition(';')[0].removeprefix('The command ')}",
-            "",
-            "usage: hiera-dense COMMAND [--help] ...",
-            "",
-            *lines,
-            "",
-            "example: hiera-dense train upernet_hiera-t_1xb4-200i_mask-folder-256x256 --data DIR",
-        ]
-    )
+    about = (hiera_dense.__doc__ or "").splitlines()[0]
+    lines = [
+        f"hiera-dense {hiera_dense.__version__}: {about}",
+        "",
+        "usage: hiera-dense COMMAND [OPTIONS]",
+        "       hiera-dense COMMAND --help",
+        "",
+        *(f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items()),
+        "",
+        "example:",
+        "  hiera-dense train upernet_hiera-t_1xb4-200i_mask-folder-256x256 --data FOLDER",
+    ]
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     if name in ("-h", "--help", "help"):
         print(usage())
     elif name == "--version":
-        print(__version__)
+        print(hiera_dense.__version__)
     elif name in COMMANDS:
         sys.argv = [f"hiera-dense {name}", *rest]
         import_module(f"hiera_dense.cli.{COMMANDS[name][0]}").main()
