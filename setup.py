@@ -24,11 +24,11 @@ class BuildWithRecipes(build_py):
     """Puts recipes and tools into the wheel, where the hosts and mim have theirs."""
 
     def run(self) -> None:
+        shutil.rmtree(Path(self.build_lib) / "hiera_dense", ignore_errors=True)
         super().run()
         if self.editable_mode:  # they lie beside the package
             return
         place = Path(self.build_lib) / "hiera_dense" / ".mim"
-        shutil.rmtree(place, ignore_errors=True)
         for folder in ("configs", "tools"):
             unwanted = shutil.ignore_patterns("__pycache__", "bench", "zoo")
             shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)

@@ -10,16 +10,19 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hiera_dense.errors import CheckpointError, DataError
     from hiera_dense.mm.backbone import HieraBackbone
-    from hiera_dense.mm.recipes import recipe
     from hiera_dense.model.classifier import Classifier
     from hiera_dense.model.hiera import Hiera
     from hiera_dense.model.mae import MaskedAutoencoder
+    from hiera_dense.recipes import recipe
     from hiera_dense.weights.load import load_pretrained
 
 __version__ = "0.1.0"
 __all__ = [
+    "CheckpointError",
     "Classifier",
+    "DataError",
     "Hiera",
     "HieraBackbone",
     "MaskedAutoencoder",
@@ -28,12 +31,14 @@ __all__ = [
 ]
 
 _HOMES = {
+    "CheckpointError": "errors",
+    "DataError": "errors",
     "Classifier": "model.classifier",
     "Hiera": "model.hiera",
     "HieraBackbone": "mm.backbone",
     "MaskedAutoencoder": "model.mae",
     "load_pretrained": "weights.load",
-    "recipe": "mm.recipes",
+    "recipe": "recipes",
 }
 
 

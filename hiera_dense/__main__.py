@@ -5,18 +5,18 @@ from importlib import import_module
 
 import hiera_dense
 
-# Name, module of `hiera_dense.cli`, what it does.
+# A command is a module of `hiera_dense.cli`, with _ for -.
 COMMANDS = {
-    "train": ("train", "train a detector, segmenter, classifier or masked autoencoder"),
-    "evaluate": ("evaluate", "evaluate a checkpoint, and draw what it sees"),
-    "check-data": ("check_data", "look at every file of a folder of your own data"),
-    "convert": ("convert", "tell what a file of weights is, or convert it"),
-    "export": ("export", "write a backbone as ONNX or for torch.export"),
-    "archs": ("archs", "list the architectures, with their channels"),
-    "weights": ("weights", "list the published weights, with their licences"),
-    "recipes": ("recipes", "list the configs that come with the package"),
-    "draw-data": ("draw_data", "draw a small data set, to try things on"),
-    "demo": ("demo", "draw data, train two models on it, and show what they see"),
+    "train": "train a detector, segmenter, classifier or masked autoencoder",
+    "evaluate": "evaluate a checkpoint, and draw what it sees",
+    "check-data": "look at every file of a folder of your own data",
+    "convert": "tell what a file of weights is, or convert it",
+    "export": "write a backbone as ONNX or for torch.export",
+    "archs": "list the architectures, with their channels",
+    "weights": "list the published weights, with their licences",
+    "recipes": "list the configs that come with the package",
+    "draw-data": "draw a small data set, to try things on",
+    "demo": "draw data, train two models on it, and show what they see",
 }
 
 
@@ -29,7 +29,7 @@ def usage() -> str:
         "usage: hiera-dense COMMAND [OPTIONS]",
         "       hiera-dense COMMAND --help",
         "",
-        *(f"  {name:<12}{what}" for name, (_, what) in COMMANDS.items()),
+        *(f"  {name:<12}{what}" for name, what in COMMANDS.items()),
         "",
         "example:",
         "  hiera-dense train upernet_hiera-t_1xb4-200i_mask-folder-256x256 --data FOLDER",
@@ -46,7 +46,7 @@ def main() -> None:
         print(hiera_dense.__version__)
     elif name in COMMANDS:
         sys.argv = [f"hiera-dense {name}", *rest]
-        import_module(f"hiera_dense.cli.{COMMANDS[name][0]}").main()
+        import_module(f"hiera_dense.cli.{name.replace('-', '_')}").main()
     else:
         sys.exit(f"hiera-dense {name}: no such command; expected {', '.join(COMMANDS)}")
 

@@ -73,7 +73,7 @@ def _function(arch: str, is_mae: bool) -> Callable[..., Any]:
         input_size: Pixels per axis that position tables are made for; those of published weights
             keep their size. Other inputs work too.
         **kwargs: As in the original: `in_chans`, `drop_path_rate`, ...; or as for
-            `{"autoencoder.MaskedAutoencoder" if is_mae else "classification.Classifier"}`.
+            `{"mae.MaskedAutoencoder" if is_mae else "classifier.Classifier"}`.
     """
     return build
 

@@ -26,10 +26,12 @@ def _child(parent: root.Registry, *modules: str) -> root.Registry:
     return root.Registry(parent.name, parent=parent, scope="hiera_dense", locations=locations)
 
 
-MODELS = _child(root.MODELS, "backbone", "pretrainer", "classifier", "pyramid", "sliding", "tta")
+MODELS = _child(
+    root.MODELS, "backbone", "pretraining", "classification", "pyramid", "sliding", "tta"
+)
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, "layer_decay")
-WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, "pretrained")
-HOOKS = _child(root.HOOKS, "checkpoint_hook", "reconstructions")
+WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, "init_cfg")
+HOOKS = _child(root.HOOKS, "checkpoint_hook", "pictures")
 DATASETS = _child(root.DATASETS, "datasets")
 METRICS = _child(root.METRICS, "metrics")
 FUNCTIONS = _child(root.FUNCTIONS, "fsdp")

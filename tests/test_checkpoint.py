@@ -18,12 +18,12 @@ from mmengine.optim import OneCycleLR
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from hiera_dense.errors import CheckpointError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.mm.safe_loading import load_from_file
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.weights import download, files
 from hiera_dense.weights.catalog import NON_COMMERCIAL, PERMISSIVE, WEIGHTS
-from hiera_dense.weights.files import CheckpointError
 from hiera_dense.weights.load import load_pretrained
 
 SMALL = dict(embed_dim=8, num_heads=1, stages=(1, 1, 1, 1))

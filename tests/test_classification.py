@@ -10,7 +10,7 @@ import torch
 from conftest import relative_error, shallow
 from torch import nn
 
-from hiera_dense.mm.classifier import HieraClassifier
+from hiera_dense.mm.classification import HieraClassifier
 from hiera_dense.model.classifier import Classifier
 from hiera_dense.weights.load import load_pretrained
 

@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from mmengine.config import Config
 
-from hiera_dense import __main__, __version__
+from hiera_dense import __main__, __version__, recipe
 from hiera_dense.cli import options
 
 RECIPE = "upernet_hiera-t_1xb4-200i_toy-128x128"
@@ -33,14 +33,12 @@ def test_help_lists_every_command(
     run(monkeypatch, *args)
     out = capsys.readouterr().out
     files = {path.stem for path in (ROOT / "hiera_dense/cli").glob("*.py")}
-    assert {module for module, _ in __main__.COMMANDS.values()} == files - {
+    assert {name.replace("-", "_") for name in __main__.COMMANDS} == files - {
         "__init__",
         "options",
         "parser",
     }
-    assert all(
-        f"\n  {name}" in out and what in out for name, (_, what) in __main__.COMMANDS.items()
-    )
+    assert all(f"\n  {name}" in out and what in out for name, what in __main__.COMMANDS.items())
 
 
 @pytest.mark.parametrize("name", __main__.COMMANDS)
@@ -53,6 +51,8 @@ def test_the_help_of_a_command_shows_an_example(
     example = capsys.readouterr().out.partition("example:\n")[2].strip()
     assert example.startswith(f"hiera-dense {name}")
     assert (example == f"hiera-dense {name}") == (name in BARE)
+    for word in example.split():
+        assert "_hiera-" not in word or Path(recipe(word)).is_file()
 
 
 def test_version_and_unknown_commands(
@@ -72,9 +72,12 @@ def test_a_recipe_is_called_by_its_name(
     cfg = options.load_config(parser.parse_args([RECIPE, "--data", str(toy / "segments")]))
     assert cfg.filename == str(ROOT / f"configs/demo/{RECIPE}.py")
     assert cfg.work_dir == f"work_dirs/{RECIPE}"
-    with pytest.raises(SystemExit):
-        parser.parse_args(["upernet_swin-t"])
-    assert "no config 'upernet_swin-t'" in capsys.readouterr().err
+    for said in (f"{RECIPE}.py", f"demo/{RECIPE}", f"configs/demo/{RECIPE}.py"):
+        assert parser.parse_args([said]).config.endswith(f"configs/demo/{RECIPE}.py")
+    for said in ("upernet_swin-t", "nowhere/config.py"):
+        with pytest.raises(SystemExit):
+            parser.parse_args([said])
+        assert "no such file, and no config" in capsys.readouterr().err
 
 
 def test_a_file_comes_before_a_recipe_of_its_name(
@@ -86,9 +89,12 @@ def test_a_file_comes_before_a_recipe_of_its_name(
     assert Config.fromfile(args.config).own
 
 
-@pytest.mark.parametrize("start", [("-m", "hiera_dense", "archs"), ("tools/train.py", "--help")])
+@pytest.mark.parametrize(
+    "start",
+    [("-m", "hiera_dense", "archs"), ("tools/train.py", "--help"), ("tools/test.py", "--help")],
+)
 def test_other_ways_to_the_same_commands(start: tuple[str, ...]) -> None:
     said = subprocess.run(
         [sys.executable, *start], capture_output=True, text=True, check=True, cwd=ROOT
     ).stdout
-    assert "base_plus" in said if "archs" in start else "usage: train.py" in said
+    assert "base_plus" in said if "archs" in start else f"usage: {start[0][6:]}" in said

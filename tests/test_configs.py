@@ -33,7 +33,12 @@ NAME = re.compile(
 )
 RECORDED = recorded()
 IMAGES = {"coco": 118_287, "in1k-224x224": 1_281_167}
-KINDS = {"coco_folder": "instances", "class_folder": "classes"}
+KINDS = {
+    "coco_folder": "instances",
+    "mask_folder": "segments",
+    "image_folder": "segments",
+    "class_folder": "classes",
+}
 
 
 @pytest.fixture
@@ -41,8 +46,8 @@ def cfg(path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """The config of a path; one that reads a folder gets drawn data."""
     if path in PUBLIC:
         return public(path)
-    kind = next((k for base, k in KINDS.items() if f"/{base}.py" in path.read_text()), "segments")
-    monkeypatch.setenv(VARIABLE, str(toy / kind))
+    if kind := [k for base, k in KINDS.items() if f"/{base}.py" in path.read_text()]:
+        monkeypatch.setenv(VARIABLE, str(toy / kind[0]))
     return Config.fromfile(path)
 
 

@@ -13,9 +13,9 @@ from typing import ClassVar
 import pytest
 import torch
 
+from hiera_dense.errors import CheckpointError
 from hiera_dense.weights import download
 from hiera_dense.weights.catalog import WEIGHTS
-from hiera_dense.weights.files import CheckpointError
 
 CONTENT = bytes(range(256)) * 400
 

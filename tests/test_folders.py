@@ -9,7 +9,7 @@ from mmengine.registry import DATASETS, METRICS, init_default_scope
 from PIL import Image
 
 from hiera_dense.data import folders
-from hiera_dense.data.annotations import DataError, image_files, pair_masks
+from hiera_dense.data.annotations import image_files, pair_masks
 from hiera_dense.data.folders import (
     any_folder,
     class_folder,
@@ -17,6 +17,7 @@ from hiera_dense.data.folders import (
     image_folder,
     mask_folder,
 )
+from hiera_dense.errors import DataError
 
 SIZE = (40, 30)  # width, height
 BOX = [4, 5, 20, 10]

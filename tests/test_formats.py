@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hiera_dense.errors import CheckpointError
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.model.variants import ARCHS
 from hiera_dense.weights.catalog import WEIGHTS
-from hiera_dense.weights.files import CheckpointError
 from hiera_dense.weights.layouts import LAYOUTS, recognise, state_dict_of
 from hiera_dense.weights.shapes import arch_of, fitting_archs
 
@@ -32,6 +32,7 @@ def peers_of(name: str) -> list[Make]:
     if name.endswith("ft_in1k"):
         theirs = [peers.IMAGES[arch], lambda: peers.of_transformers(arch, "classifier")]
         return [*theirs, of_timm]
+    assert name.endswith(".mae_in1k"), f"{name}: expected a line above for such weights"
     theirs = [peers.MAE[arch], lambda: peers.of_transformers(arch, "mae")]
     return [*theirs, of_timm, lambda: peers.of_transformers(arch)]
 

@@ -16,11 +16,11 @@ from conftest import ROOT, relative_error, shallow
 from torch import nn
 
 from hiera_dense import original
+from hiera_dense.errors import CheckpointError
 from hiera_dense.model.classifier import Classifier
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.model.mae import MaskedAutoencoder
 from hiera_dense.weights.catalog import WEIGHTS
-from hiera_dense.weights.files import CheckpointError
 
 SMALL_MAE = dict(decoder_dim=32, decoder_depth=1, decoder_num_heads=4)
 MODELS = {

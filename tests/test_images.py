@@ -8,8 +8,8 @@ import torch
 from mmengine.registry import DATASETS
 from PIL import Image
 
-from hiera_dense.data.annotations import DataError
 from hiera_dense.data.images import find_images, read_image, readable_suffixes
+from hiera_dense.errors import DataError
 from hiera_dense.mm.datasets import ClassFolders, Images
 
 CROP = [dict(type="CenterCrop", size=(32, 32))]

@@ -6,15 +6,19 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from conftest import ROOT
+from mmengine.registry import Registry
 
 import hiera_dense
+from hiera_dense import registry
 
 HOSTS = ("mmcv", "mmdet", "mmseg")
+LIGHT = ("archs", "weights", "recipes", "check_data", "draw_data", "demo")  # commands
 
 
 def loaded_after(code: str) -> set[str]:
@@ -39,7 +43,8 @@ def modules_of(*wings: str) -> list[str]:
             ("torch", "timm", "mmengine", *HOSTS),
             [
                 *("hiera_dense", "hiera_dense.__main__", "hiera_dense.model.variants"),
-                *("hiera_dense.weights.catalog", "hiera_dense.mm.recipes", *modules_of("data")),
+                *("hiera_dense.weights.catalog", "hiera_dense.recipes", *modules_of("data")),
+                *(f"hiera_dense.cli.{name}" for name in LIGHT),
             ],
         ),
         (("timm", "mmengine", *HOSTS), ["hiera_dense.model.windows", "hiera_dense.mm.merging"]),
@@ -78,33 +83,53 @@ def imports_of(path: Path) -> Iterator[tuple[str, bool]]:
     tree = ast.parse(path.read_text())
     late = {n for f in ast.walk(tree) if isinstance(f, ast.FunctionDef) for n in ast.walk(f)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("hiera_dense."):
-            places = [node.module]
-            if node.module in WINGS:  # from hiera_dense.wing import module
-                places = [f"{node.module}.{alias.name}" for alias in node.names]
-            for place in places:
-                assert place
+        places: list[str] = []
+        if isinstance(node, ast.Import):
+            places = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            module = str(node.module)
+            packages = ("hiera_dense", *WINGS)  # from hiera_dense.wing import module
+            names = [f"{module}.{alias.name}" for alias in node.names]
+            places = names if module in packages else [module]
+        for place in places:
+            if place.startswith("hiera_dense."):
                 yield place, node not in late
 
 
 WINGS = tuple(f"hiera_dense.{wing}" for wing in drawn_arrows())
 THE_WAY_BACK = ("model/hub_model.py", "weights")  # when a model is asked for its weights
+# Files that lie in no wing, and those that may import them.
+TOP = {
+    "__init__": (),
+    "__main__": (),
+    "errors": ("weights", "data", "mm", "predict", "cli"),
+    "original": (),
+    "recipes": ("cli",),
+    "registry": ("mm", "cli"),
+}
 
 
-def test_every_file_lies_in_a_wing_that_is_drawn() -> None:
-    folders = {path.parent.name for path in (ROOT / "hiera_dense").glob("*/__init__.py")}
-    assert folders == set(drawn_arrows())
+def test_every_file_has_its_place() -> None:
+    package = ROOT / "hiera_dense"
+    assert {path.parent.name for path in package.glob("*/__init__.py")} == set(drawn_arrows())
+    assert {path.stem for path in package.glob("*.py")} == set(TOP)
+    assert not list(package.glob("*/*/*.py"))
 
 
 def test_wings_import_what_the_picture_allows() -> None:
-    allowed = drawn_arrows()
-    for wing in allowed:
+    used = set()
+    for wing, allowed in drawn_arrows().items():
         for path in (ROOT / "hiera_dense" / wing).glob("*.py"):
-            ends = {(place.split(".")[1], now) for place, now in imports_of(path)}
-            for end, now in ends - {(wing, True), (wing, False)}:
-                way_back = (f"{wing}/{path.name}", end) == THE_WAY_BACK and not now
-                ours = end == "registry" and wing == "mm"
-                assert end in allowed[wing] or way_back or ours, f"{path}: {end}"
+            for place, now in imports_of(path):
+                end = place.split(".")[1]
+                if end == wing or ((f"{wing}/{path.name}", end) == THE_WAY_BACK and not now):
+                    continue
+                used.add((wing, end))
+                assert end in allowed or wing in TOP.get(end, ()), f"{path}: {place}"
+    drawn = {(wing, end) for wing, ends in drawn_arrows().items() for end in ends}
+    # What follows from other arrows need not be used.
+    assert {("weights", "model"), ("mm", "weights"), ("mm", "data"), ("predict", "mm")} <= used
+    assert {end for wing, end in drawn if wing == "cli"} <= {e for w, e in used if w == "cli"}
 
 
 def test_files_of_a_wing_import_each_other_one_way() -> None:
@@ -125,6 +150,17 @@ def test_public_names_come_when_they_are_asked_for() -> None:
         _ = hiera_dense.Swin
 
 
+def test_the_registries_name_modules_that_are_there() -> None:
+    places = {
+        place
+        for child in vars(registry).values()
+        if isinstance(child, Registry) and child.scope == "hiera_dense"
+        for place in child._locations
+    }
+    assert len(places) > 8
+    assert not [place for place in places if find_spec(place) is None]
+
+
 @pytest.mark.parametrize("host", ["mmdet", "mmseg"])
 def test_a_host_finds_the_scope_with_nothing_imported(host: str) -> None:
     code = (
@@ -143,11 +179,12 @@ def test_a_host_finds_the_scope_with_nothing_imported(host: str) -> None:
         ("0.9.1", "ImportError: mmengine 0.9.1 is too old; hiera_dense works with mmengine 0.10"),
     ],
 )
-def test_mmengine_missing_or_too_old(found: str | None, message: str) -> None:
+@pytest.mark.parametrize("module", ["hiera_dense.mm.backbone", "hiera_dense.cli.train"])
+def test_mmengine_missing_or_too_old(found: str | None, message: str, module: str) -> None:
     pretended = "sys.modules['mmengine'] = None"
     if found:
         pretended = f"import mmengine; mmengine.__version__ = '{found}'"
-    code = f"import sys; {pretended}; import hiera_dense.mm.backbone"
+    code = f"import sys; {pretended}; import {module}"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1].startswith(message)

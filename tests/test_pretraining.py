@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from hiera_dense.mm.reconstructions import ReconstructionHook
 from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.model import ImgDataPreprocessor
@@ -20,7 +19,8 @@ from test_training import SHORT, run_tool, scalars
 from hiera_dense.cli import evaluate, train
 from hiera_dense.data.folders import VARIABLE
 from hiera_dense.mm.backbone import HieraBackbone
-from hiera_dense.mm.pretrainer import HieraMAE
+from hiera_dense.mm.pictures import ReconstructionHook
+from hiera_dense.mm.pretraining import HieraMAE
 from hiera_dense.weights.load import load_pretrained
 
 MAE = ROOT / "configs/mae/mae_hiera-t_1xb16-1k_image-folder-160x160.py"

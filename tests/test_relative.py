@@ -12,11 +12,11 @@ from timm.models.vision_transformer_sam import get_decomposed_rel_pos_bias
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from hiera_dense.errors import CheckpointError
 from hiera_dense.model import cpu
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.model.layers import Attention
 from hiera_dense.model.relative import relative_attention
-from hiera_dense.weights.files import CheckpointError
 from hiera_dense.weights.layouts import LAYOUTS
 from hiera_dense.weights.load import load_pretrained
 from hiera_dense.weights.shapes import arch_of

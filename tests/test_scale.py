@@ -374,7 +374,7 @@ def test_a_config_at_scale_needs_processes_and_what_it_trains_with(
     assert cfg.runner_type == "FlexibleRunner"
     assert cfg.model.backbone.arch == "huge"
     cfg.launcher = "none"
-    assert "needs a launcher; expected tools/dist_train.sh" in refusal(cfg)
+    assert "needs several processes; expected torchrun -m hiera_dense train" in refusal(cfg)
     cfg.launcher = "slurm"
     cfg.custom_hooks = [dict(type="EMAHook")]
     assert "EMAHook copies whole weights" in refusal(cfg)

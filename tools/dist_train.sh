@@ -1,6 +1,6 @@
 #!/bin/sh
 # Train with several processes, one for each GPU, or on the CPU where there is none:
-# tools/dist_train.sh CONFIG PROCESSES [options of tools/train.py]
+# tools/dist_train.sh CONFIG PROCESSES [options of hiera-dense train]
 # On several machines, on each: NODES=4 NODE_RANK=0 to 3 MASTER_ADDR=THE_FIRST [MASTER_PORT=29500]
 set -eu
 [ $# -ge 2 ] || { sed -n '2,4s/^# //p' "$0" >&2; exit 2; }

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Train in a slurm job, one process for each GPU: [GPUS_PER_NODE=8] [CPUS_PER_TASK=8] [SRUN_ARGS=...]
-# tools/slurm_train.sh PARTITION JOB_NAME CONFIG GPUS [options of tools/train.py]
+# tools/slurm_train.sh PARTITION JOB_NAME CONFIG GPUS [options of hiera-dense train]
 set -eu
 [ $# -ge 4 ] || { sed -n '2,3s/^# //p' "$0" >&2; exit 2; }
 partition=$1

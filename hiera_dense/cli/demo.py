@@ -114,6 +114,5 @@ def main() -> None:
     print(
         f"Pictures, truth | prediction: {picture}\n"
         f"  and every validation image in {WORK}/*/pictures/\n"
-        "Next: train on your own images (README, 'Your own data'), or on COCO and ADE20K with\n"
-        "  configs/mask_rcnn/ and configs/upernet/."
+        "Next: a recipe that `hiera-dense recipes '*-folder*'` lists, on images of your own."
     )

@@ -1,22 +1,22 @@
 """Evaluate a checkpoint of a detector, a segmenter, a classifier or a masked autoencoder."""
 
-import sys
 from pathlib import Path
 
 from mmengine.runner import Runner
 
 from hiera_dense.cli.options import load_config, run_parser
+from hiera_dense.cli.parser import ends_with_a_message
 from hiera_dense.mm.launch import start_processes
 from hiera_dense.mm.pictures import SavePictures
 from hiera_dense.mm.safe_loading import refuse_code
 from hiera_dense.mm.tta import augment
-from hiera_dense.weights.files import CheckpointError
 
 
+@ends_with_a_message
 def main() -> None:
     parser = run_parser(
         __doc__,
-        "upernet_hiera-t_1xb4-200i_image-folder-128x128 work_dirs/run/iter_200.pth --show-dir seen",
+        "upernet_hiera-t_1xb4-200i_mask-folder-256x256 work_dirs/run/iter_200.pth --show-dir seen",
     )
     parser.add_argument("checkpoint", help="checkpoint file")
     parser.add_argument(
@@ -56,7 +56,4 @@ def main() -> None:
     runner = Runner.from_cfg(cfg)
     if args.show_dir:
         runner.register_hook(SavePictures(args.show_dir))
-    try:
-        runner.test()
-    except (CheckpointError, FileNotFoundError) as error:
-        sys.exit(str(error))
+    runner.test()

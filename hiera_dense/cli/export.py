@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from hiera_dense.cli.parser import make_parser
+from hiera_dense.cli.parser import ends_with_a_message, make_parser
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.model.arch import AUTO
 from hiera_dense.model.variants import resolve
@@ -26,7 +26,6 @@ from hiera_dense.predict.export import (
     export,
     write_onnx,
 )
-from hiera_dense.weights.files import CheckpointError
 from hiera_dense.weights.load import load_pretrained
 
 
@@ -107,11 +106,12 @@ def _build(args: argparse.Namespace) -> HieraBackbone:
         ).eval()
         if args.weights:
             load_pretrained(model, args.weights)
-    except (ValueError, CheckpointError, FileNotFoundError) as error:
+    except ValueError as error:
         sys.exit(str(error))
     return model
 
 
+@ends_with_a_message
 def main() -> None:
     parser = _parser()
     args = parser.parse_args()
@@ -130,4 +130,7 @@ def main() -> None:
         torch.export.save(program, out)
     sizes = [args.size] if args.size else COMPARED
     shapes = [(args.batch or 1, args.in_channels, *size) for size in sizes]
-    print(f"{out}: {check(out, model, shapes)}")
+    try:
+        print(f"{out}: {check(out, model, shapes)}")
+    except RuntimeError as error:
+        sys.exit(str(error))

@@ -2,16 +2,15 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from mmengine.config import Config, ConfigDict, DictAction
 from torch.distributed import is_torchelastic_launched
 
 from hiera_dense.cli.parser import make_parser
-from hiera_dense.data.annotations import DataError
 from hiera_dense.data.folders import VARIABLE
-from hiera_dense.mm.recipes import recipe
+from hiera_dense.errors import DataError, SetupError
+from hiera_dense.recipes import recipe
 
 
 def run_parser(description: str | None, example: str) -> argparse.ArgumentParser:
@@ -66,7 +65,7 @@ def load_config(args: argparse.Namespace, run: Path | None = None) -> Config:
             os.environ[VARIABLE] = record.root
         cfg = Config.fromfile(args.config)
     except DataError as error:
-        sys.exit(f"{args.config}: {error}")
+        raise DataError(f"{args.config}: {error}") from None
     _check_own_data(args, cfg.get("own_data"), record)
     cfg.launcher = args.launcher or ("pytorch" if is_torchelastic_launched() else "none")
     if args.cfg_options:
@@ -82,12 +81,12 @@ def default_work_dir(config: str) -> str:
 
 def _config(said: str) -> str:
     """The path of a config file, which may be called by the name of a recipe."""
-    if Path(said).is_file() or "/" in said or said.endswith(".py"):
+    if Path(said).is_file():
         return said
     try:
-        return recipe(said)
+        return recipe(said.removeprefix("configs/"))
     except FileNotFoundError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
+        raise argparse.ArgumentTypeError(f"no such file, and {error}") from None
 
 
 def _own_data_of(run: Path | None, config: str) -> ConfigDict | None:
@@ -103,15 +102,17 @@ def _check_own_data(
 ) -> None:
     if own is None:
         if args.data:
-            sys.exit(f"--data {args.data}: {args.config} does not read a folder of one's own")
+            raise SetupError(
+                f"--data {args.data}: {args.config} does not read a folder of one's own"
+            )
         return
     if args.data and own.root != str(Path(args.data).expanduser().resolve()):
-        sys.exit(
+        raise SetupError(
             f"--data {args.data}: {args.config} is the record of a run on {own.root}; expected the "
             "config that it was trained with"
         )
     if record and tuple(record.classes) != tuple(own.classes):
-        sys.exit(
+        raise SetupError(
             f"{own.root} has the classes {', '.join(own.classes)}; the run was trained on "
             f"{', '.join(record.classes)} from {record.root}"
         )

@@ -1,6 +1,11 @@
-"""What the parsers of all commands have in common."""
+"""What all commands have in common: a parser that shows an example, and how errors end them."""
 
 import argparse
+import sys
+from collections.abc import Callable
+from functools import wraps
+
+from hiera_dense.errors import InputError
 
 
 def make_parser(description: str | None, example: str) -> argparse.ArgumentParser:
@@ -15,3 +20,16 @@ def make_parser(description: str | None, example: str) -> argparse.ArgumentParse
     )
     parser.epilog = f"example:\n  {parser.prog} {example}".rstrip()
     return parser
+
+
+def ends_with_a_message(main: Callable[[], None]) -> Callable[[], None]:
+    """A command that ends with one line, and status 1, where what it was given cannot be used."""
+
+    @wraps(main)
+    def guarded() -> None:
+        try:
+            main()
+        except (InputError, FileNotFoundError) as error:
+            sys.exit(str(error))
+
+    return guarded

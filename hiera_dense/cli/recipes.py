@@ -1,11 +1,12 @@
-"""List the recipes, which are configs of detectors, segmenters, classifiers and MAEs."""
+"""List the recipes: configs that `train` and `evaluate` take by their names."""
 
 import sys
 
-from hiera_dense.cli.parser import make_parser
-from hiera_dense.mm import recipes
+from hiera_dense import recipes
+from hiera_dense.cli.parser import ends_with_a_message, make_parser
 
 
+@ends_with_a_message
 def main() -> None:
     parser = make_parser(__doc__, "'mask2former*ade20k*'")
     parser.add_argument(
@@ -18,8 +19,7 @@ def main() -> None:
     if args.folder:
         print(recipes.folder())
         return
-    suffix = "" if args.pattern.endswith(".py") else ".py"
-    found = recipes.matching(args.pattern + suffix)
+    found = recipes.matching(args.pattern)
     if not found:
         sys.exit(f"no config matches {args.pattern!r} in {recipes.folder() / 'configs'}")
-    print("\n".join(map(str, found)))
+    print("\n".join(path.stem for path in found))

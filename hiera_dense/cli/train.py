@@ -1,19 +1,18 @@
 """Train a detector, a segmenter, a classifier or a masked autoencoder from a config."""
 
 import os
-import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
 from mmengine.config import Config
 
 from hiera_dense.cli.options import default_work_dir, load_config, run_parser
+from hiera_dense.cli.parser import ends_with_a_message
 from hiera_dense.data.check import check, tell
 from hiera_dense.mm.launch import build_runner, start_processes
 from hiera_dense.mm.preflight import check_channels, check_classes, check_dtype, check_engine
 from hiera_dense.mm.resume import resume_from
 from hiera_dense.mm.safe_loading import refuse_code
-from hiera_dense.weights.files import CheckpointError
 
 
 def check_own_data(cfg: Config) -> None:
@@ -23,8 +22,9 @@ def check_own_data(cfg: Config) -> None:
         tell(cfg.own_data, check(cfg.own_data))
 
 
+@ends_with_a_message
 def main() -> None:
-    parser = run_parser(__doc__, "mask-rcnn_hiera-t_fpn_1xb3-200i_coco-folder --data data/my-cells")
+    parser = run_parser(__doc__, "mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder --data data/my-cells")
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -56,16 +56,13 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     check_engine(cfg)
     refuse_code()
-    try:
-        if args.resume:
-            resume_from(args.resume, cfg)
-        if "own_data" in cfg and not args.skip_data_check:
-            check_own_data(cfg)
-        start_processes(cfg)
-        runner = build_runner(cfg)
-        check_dtype(runner)
-        check_channels(runner)
-        check_classes(runner)
-        runner.train()
-    except (CheckpointError, FileNotFoundError) as error:
-        sys.exit(str(error))
+    if args.resume:
+        resume_from(args.resume, cfg)
+    if "own_data" in cfg and not args.skip_data_check:
+        check_own_data(cfg)
+    start_processes(cfg)
+    runner = build_runner(cfg)
+    check_dtype(runner)
+    check_channels(runner)
+    check_classes(runner)
+    runner.train()

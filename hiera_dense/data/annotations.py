@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from hiera_dense.data.images import find_images
+from hiera_dense.errors import DataError
 
 IGNORE = 255  # the mask value that no loss and no metric counts
 # What mmdet and pycocotools read without asking whether it is there.
@@ -17,10 +18,6 @@ COCO_FIELDS = {
     "annotations": ("id", "image_id", "category_id", "bbox", "area", "iscrowd"),
     "categories": ("id", "name"),
 }
-
-
-class DataError(ValueError):
-    """Data cannot be used as they are."""
 
 
 def read_coco(path: Path) -> dict[str, Any]:

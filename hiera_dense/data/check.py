@@ -1,6 +1,5 @@
 """Looking at every file and annotation of a folder of one's own data, before a training."""
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,16 +10,10 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from rich.progress import track
 
-from hiera_dense.data.annotations import (
-    IGNORE,
-    DataError,
-    image_files,
-    pair_masks,
-    read_coco,
-    read_mask,
-)
+from hiera_dense.data.annotations import IGNORE, image_files, pair_masks, read_coco, read_mask
 from hiera_dense.data.folders import Folder, Split
 from hiera_dense.data.images import find_images, readable_suffixes
+from hiera_dense.errors import DataError
 
 ORIENTATION = 0x0112  # an EXIF tag; from 5 on, width and height change places when an image is read
 COCO_DETECTIONS = 100  # of a class in an image
@@ -59,7 +52,7 @@ def tell(folder: Folder, findings: Findings) -> None:
     """Print what was found.
 
     Raises:
-        SystemExit: With a message, where there are errors.
+        DataError: There are errors.
     """
     classes = folder["classes"]
     names = f": {', '.join(classes[:NAMES])}" if classes else ""
@@ -69,7 +62,7 @@ def tell(folder: Folder, findings: Findings) -> None:
         for kind, examples in found.items():
             print(f"  {title}: {kind}: {len(examples)}, first {examples[0]}")
     if findings.errors:
-        sys.exit(f"{folder['root']} cannot be trained on; see the errors above")
+        raise DataError(f"{folder['root']} cannot be trained on; see the errors above")
 
 
 def _size(path: Path) -> tuple[int, int] | None:

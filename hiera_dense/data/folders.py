@@ -1,7 +1,7 @@
 """A user's own folder of data: where things lie in it, and what its classes are.
 
 The data configs call `coco_folder` or `mask_folder` when they are parsed, so that heads have the
-size that the data need, in our tools and in the hosts' own. What they return is plain data.
+size that the data need, in our commands and in the hosts' tools. What they return is plain data.
 """
 
 import csv
@@ -13,15 +13,9 @@ from typing import TypedDict
 
 import numpy as np
 
-from hiera_dense.data.annotations import (
-    IGNORE,
-    DataError,
-    check_names,
-    image_files,
-    read_coco,
-    read_mask,
-)
+from hiera_dense.data.annotations import IGNORE, check_names, image_files, read_coco, read_mask
 from hiera_dense.data.images import class_names, find_images, readable_suffixes
+from hiera_dense.errors import DataError
 
 VARIABLE = "HIERA_DENSE_DATA"
 NAME_FILES = ("classes.txt", "_classes.csv")

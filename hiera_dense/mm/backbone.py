@@ -8,7 +8,7 @@ from hiera_dense.registry import MODELS  # isort: split
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
-from hiera_dense.mm.pretrained import last_and_ours
+from hiera_dense.mm.init_cfg import last_and_ours
 from hiera_dense.model.arch import Size, WindowSpec
 from hiera_dense.model.graphs import CompileOptions, Graph
 from hiera_dense.model.hiera import Hiera, WithCp
@@ -92,7 +92,7 @@ class HieraBackbone(BaseModule):
 
     def _maps(self, x: Tensor, windows: tuple[Size, ...] | None) -> tuple[Tensor, ...]:
         """What `forward` computes after its checks: the part that is compiled."""
-        stages = self.trunk.stages(x, windows=windows, last=self.out_indices[-1])
+        stages = self.trunk.stage_features(x, windows=windows, last=self.out_indices[-1])
         return tuple(
             self.get_submodule(f"norm{i}")(stages[i]).movedim(-1, 1).contiguous()
             for i in self.out_indices

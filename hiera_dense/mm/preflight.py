@@ -1,7 +1,6 @@
 """What can be known to fail before the first iteration of a training."""
 
 import random
-import sys
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,8 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader
 
+from hiera_dense.errors import SetupError
+
 FSDP = "hiera_dense.FSDPStrategy"
 
 
@@ -21,11 +22,11 @@ def check_engine(cfg: Config) -> None:
     mmengine says nothing, or much later, where it cannot.
 
     Raises:
-        SystemExit: With a message, where it cannot.
+        SetupError: where it cannot.
     """
     wrapper = cfg.optim_wrapper
     if wrapper.get("type") == "AmpOptimWrapper" and get_device() == "cpu":
-        sys.exit(
+        raise SetupError(
             "AmpOptimWrapper needs a GPU; expected --cfg-options optim_wrapper.type=OptimWrapper, "
             "without --amp"
         )
@@ -33,26 +34,29 @@ def check_engine(cfg: Config) -> None:
     if kind is None and runner is None:
         return
     if kind != FSDP or runner != "FlexibleRunner":
-        sys.exit(
+        raise SetupError(
             f"runner_type {runner!r} with the strategy {kind!r}; expected neither, or "
             f"'FlexibleRunner' with {FSDP!r} (configs/_base_/strategies)"
         )
     if cfg.launcher == "none":
-        sys.exit(f"{kind} needs a launcher; expected tools/dist_train.sh or tools/slurm_train.sh")
+        raise SetupError(
+            f"{kind} needs several processes; expected torchrun -m hiera_dense train CONFIG, or "
+            "--launcher slurm"
+        )
     if any(str(hook.get("type")).endswith("EMAHook") for hook in cfg.get("custom_hooks", [])):
-        sys.exit(f"{kind}: EMAHook copies whole weights, of which a process holds a share")
+        raise SetupError(f"{kind}: EMAHook copies whole weights, of which a process holds a share")
     _check_fsdp(wrapper)
 
 
 def _check_fsdp(wrapper: ConfigDict) -> None:
     clip = wrapper.get("clip_grad") or {}
     if clip.get("type", "norm") == "norm" and clip:
-        sys.exit(
+        raise SetupError(
             f"{FSDP}: clip_grad={dict(clip)} would take the norm of the share that a process "
             "holds; expected clip_grad=None, or dict(type='value', clip_value=...)"
         )
     if wrapper.get("constructor") == "hiera_dense.LayerDecayOptimWrapperConstructor":
-        sys.exit(
+        raise SetupError(
             f"{FSDP}: layer decay tells matrices by their shape, and shares have none; expected "
             "no constructor, with paramwise_cfg as in configs/_base_/schedules/adamw_step_100e.py"
         )
@@ -62,7 +66,7 @@ def check_dtype(runner: Runner) -> None:
     """Compare the dtype of a training with what its model has.
 
     Raises:
-        SystemExit: With a message, where mmcv has no operator for it.
+        SetupError: where mmcv has no operator for it.
     """
     strategy = runner.cfg.get("strategy", {})
     dtypes = (
@@ -72,14 +76,16 @@ def check_dtype(runner: Runner) -> None:
     names = {type(module).__name__ for module in _model_of(runner).modules()}
     lacking = sorted(names & {"RoIAlign", "MultiScaleDeformableAttention"})
     if "bfloat16" in dtypes and lacking:
-        sys.exit(f"bfloat16: mmcv's {lacking[0]} does not have it; expected float16, or float32")
+        raise SetupError(
+            f"bfloat16: mmcv's {lacking[0]} does not have it; expected float16, or float32"
+        )
 
 
 def check_channels(runner: Runner) -> None:
     """Compare the channels of the first training image with those that the model takes.
 
     Raises:
-        SystemExit: With a message, where they differ.
+        SetupError: where they differ.
     """
     model = _model_of(runner)
     name = "backbone.in_channels" if hasattr(model, "backbone") else "in_channels"
@@ -89,7 +95,7 @@ def check_channels(runner: Runner) -> None:
         return
     mean = getattr(model.data_preprocessor, "mean", None)
     if mean is not None and len(mean) not in (1, expected):
-        sys.exit(
+        raise SetupError(
             f"data_preprocessor.mean and std have {len(mean)} values, {name} is {expected}; "
             "expected as many"
         )
@@ -100,7 +106,7 @@ def check_channels(runner: Runner) -> None:
     random.setstate(states[0])
     np.random.set_state(states[1])
     if len(image) != expected:
-        sys.exit(
+        raise SetupError(
             f"the first training image has {len(image)} channels, {name} is {expected}; expected "
             "as many (detectors and segmenters read images with LoadImageFromFile, see its "
             "imdecode_backend and color_type; whole images are read as RGB)"
@@ -111,7 +117,7 @@ def check_classes(runner: Runner) -> None:
     """Compare the classes of a classifier's training and validation data with its own.
 
     Raises:
-        SystemExit: With a message, where they differ.
+        SetupError: where they differ.
     """
     head = getattr(getattr(_model_of(runner), "network", None), "head", None)
     classes = _classes_of(runner.train_dataloader)
@@ -120,11 +126,11 @@ def check_classes(runner: Runner) -> None:
     others = _classes_of(runner.val_dataloader) if runner.val_loop else None
     if others is not None and others != classes:
         different = set(classes) ^ set(others)
-        sys.exit(
+        raise SetupError(
             f"training and validation differ in the classes {', '.join(sorted(different)[:5])}"
         )
     if (found := len(classes)) != (own := head.projection.out_features):
-        sys.exit(f"the data have {found} classes, num_classes is {own}; expected as many")
+        raise SetupError(f"the data have {found} classes, num_classes is {own}; expected as many")
 
 
 def _model_of(runner: Runner) -> Any:

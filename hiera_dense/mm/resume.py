@@ -1,12 +1,13 @@
 """From which checkpoint a killed training goes on."""
 
-import sys
 import zipfile
 from pathlib import Path
 from typing import cast
 
 from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
+
+from hiera_dense.errors import SetupError
 
 
 def resume_from(checkpoint: str, cfg: Config) -> None:
@@ -28,7 +29,9 @@ def seed_of(checkpoint: str) -> int | None:
     """
     content = CheckpointLoader.load_checkpoint(checkpoint, map_location="cpu")
     if "optimizer" not in content:
-        sys.exit(f"{checkpoint} holds no optimizer; expected an iter_*.pth or epoch_*.pth of a run")
+        raise SetupError(
+            f"{checkpoint} holds no optimizer; expected an iter_*.pth or epoch_*.pth of a run"
+        )
     return cast("int | None", content.get("meta", {}).get("seed"))
 
 

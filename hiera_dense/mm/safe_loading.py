@@ -7,8 +7,8 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import OneCycleParamScheduler
 from mmengine.runner import CheckpointLoader
 
+from hiera_dense.errors import CheckpointError
 from hiera_dense.weights import download, files
-from hiera_dense.weights.files import CheckpointError
 
 
 def load_from_file(filename: str, map_location: Any = None) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def load_from_file(filename: str, map_location: Any = None) -> dict[str, Any]:
 
 
 def refuse_code() -> None:
-    """Put the guard in place, for `load_from`, `--resume`, and the checkpoint of test.py.
+    """Put the guard in place, for `load_from`, `--resume`, and the checkpoint that is evaluated.
 
     mmengine's own loaders read a file again, unsafely, when it is refused, or never read safely.
     """

@@ -1,6 +1,5 @@
 """Test-time augmentation of detectors, masks included; mmdet's own has boxes only."""
 
-import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ from mmengine.config import Config
 from mmengine.model import BaseTTAModel
 from mmengine.structures import InstanceData
 
+from hiera_dense.errors import SetupError
 from hiera_dense.mm.merging import flip, keep_best
 
 
@@ -55,10 +55,10 @@ def augment(cfg: Config) -> None:
     """Set up test-time augmentation, with the `tta_model` and `tta_pipeline` of a config.
 
     Raises:
-        SystemExit: With a message, where the config has none.
+        SetupError: where the config has none.
     """
     if missing := [key for key in ("tta_model", "tta_pipeline") if key not in cfg]:
-        sys.exit(
+        raise SetupError(
             f"--tta: {cfg.filename} has no {' and no '.join(missing)}; expected both "
             "(docs/own-data.md has them)"
         )

@@ -195,8 +195,8 @@ class Hiera(nn.Module, HubModel):
         Raises:
             ValueError: The shape of the input or of the mask does not fit.
         """
-        stages = self._checked_stages(x, mask)
-        return (stages[-1], stages) if return_intermediates else stages[-1]
+        features = self._checked_features(x, mask)
+        return (features[-1], features) if return_intermediates else features[-1]
 
     def forward_intermediates(
         self,
@@ -235,11 +235,11 @@ class Hiera(nn.Module, HubModel):
             raise ValueError("norm=True; expected False, since a trunk has no norm after a stage")
         if output_fmt not in ("NCHW", "NHWC"):
             raise ValueError(f"output_fmt {output_fmt!r}; expected 'NCHW' or 'NHWC'")
-        stages = self._checked_stages(x, last=max(taken) if stop_early else count - 1)
-        maps = [stages[i] for i in taken]
+        features = self._checked_features(x, last=max(taken) if stop_early else count - 1)
+        maps = [features[i] for i in taken]
         if output_fmt == "NCHW":
-            maps = [features.movedim(-1, 1) for features in maps]
-        return maps if intermediates_only else (stages[-1], maps)
+            maps = [one.movedim(-1, 1) for one in maps]
+        return maps if intermediates_only else (features[-1], maps)
 
     @property
     def feature_info(self) -> list[dict[str, Any]]:
@@ -277,13 +277,15 @@ class Hiera(nn.Module, HubModel):
         relative = {name for name, _ in self.named_parameters() if ".rel_pos_" in name}
         return {*self._tables, *relative}
 
-    def _checked_stages(
+    def _checked_features(
         self, x: Tensor, mask: Tensor | None = None, last: int | None = None
     ) -> list[Tensor]:
         """Check the input and compute the stages up to one of them, as `forward` gives them."""
         self.check_input(x)
         visible = None if mask is None else self._visible_units(x, mask)
-        return self._maybe_compiled(Hiera.stages, self, x, visible, self.auto_windows(x), last)
+        return self._maybe_compiled(
+            Hiera.stage_features, self, x, visible, self.auto_windows(x), last
+        )
 
     def auto_windows(self, x: Tensor) -> tuple[Size, ...] | None:
         """The windows of each stage that `window_spec='auto'` means for these images; else None.
@@ -294,7 +296,7 @@ class Hiera(nn.Module, HubModel):
             return None
         return windows_for(self.arch, ceil_div(tuple(x.shape[2:]), self.arch.patch_stride))
 
-    def stages(
+    def stage_features(
         self,
         x: Tensor,
         visible: Tensor | None = None,

@@ -183,7 +183,7 @@ class MaskedAutoencoder(Hiera):
         return self._encode(x, self._visible_units(x, mask))
 
     def _encode(self, x: Tensor, visible: Tensor) -> Tensor:
-        stages = self.stages(x, visible)
+        stages = self.stage_features(x, visible)
         fused = stages[-1]
         heads = self.multi_scale_fusion_heads
         for head, stage in zip(heads, stages[: len(heads)], strict=True):

@@ -3,16 +3,18 @@
 The file is compared with PyTorch, and kept if both agree.
 """
 
-import sys
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
 
-from hiera_dense.mm.backbone import HieraBackbone
+if TYPE_CHECKING:
+    from hiera_dense.mm.backbone import HieraBackbone
+
 
 SUFFIXES = (".onnx", ".pt2")
 OPSETS = range(20, 26)  # of 26 and more torch 2.13 writes files that are not valid
@@ -23,7 +25,7 @@ _TOLERANCE = 1e-4
 Size = tuple[int, int]
 
 
-def export(model: HieraBackbone, batch: int | None, size: Size | None) -> ExportedProgram:
+def export(model: "HieraBackbone", batch: int | None, size: Size | None) -> ExportedProgram:
     """Trace a backbone.
 
     Args:
@@ -39,7 +41,7 @@ def export(model: HieraBackbone, batch: int | None, size: Size | None) -> Export
         return torch.export.export(model, (image,), dynamic_shapes={"x": axes}, strict=False)
 
 
-def write_onnx(program: ExportedProgram, model: HieraBackbone, path: Path, opset: int) -> None:
+def write_onnx(program: ExportedProgram, model: "HieraBackbone", path: Path, opset: int) -> None:
     """Write a traced backbone as ONNX, with names for its input, its outputs and their axes."""
     onnx = torch.onnx.export(
         program,
@@ -74,7 +76,7 @@ def read(path: Path) -> Callable[[Tensor], Sequence[Tensor]]:
     return lambda image: [torch.from_numpy(m) for m in session.run(None, {"image": image.numpy()})]
 
 
-def compare(path: Path, model: HieraBackbone, shapes: Sequence[Sequence[int]]) -> float:
+def compare(path: Path, model: "HieraBackbone", shapes: Sequence[Sequence[int]]) -> float:
     """The largest difference between a file and PyTorch, as a share of the largest value of a map.
 
     Args:
@@ -92,15 +94,19 @@ def compare(path: Path, model: HieraBackbone, shapes: Sequence[Sequence[int]]) -
     return torch.stack(shares).max().item()  # keeps a NaN, unlike Python's max
 
 
-def check(path: Path, model: HieraBackbone, shapes: Sequence[Sequence[int]]) -> str:
-    """Compare a file with PyTorch, and delete it if they differ; in words how they compare."""
+def check(path: Path, model: "HieraBackbone", shapes: Sequence[Sequence[int]]) -> str:
+    """Compare a file with PyTorch, and delete it if they differ; in words how they compare.
+
+    Raises:
+        RuntimeError: They differ.
+    """
     if path.suffix == ".onnx" and not find_spec("onnxruntime"):
         return "not compared with PyTorch, since onnxruntime is not installed"
     share = compare(path, model, shapes)
     if not share <= _TOLERANCE:  # NaN too
         path.unlink()
         path.with_name(f"{path.name}.data").unlink(missing_ok=True)  # of ONNX above 2 GB
-        sys.exit(
+        raise RuntimeError(
             f"{path}: differs from PyTorch by {share:.1e} of the largest value; expected at most "
             f"{_TOLERANCE:.0e}; it was deleted"
         )

@@ -16,8 +16,8 @@ import torch
 from filelock import FileLock
 from huggingface_hub import hf_hub_download
 
+from hiera_dense.errors import CheckpointError
 from hiera_dense.weights.catalog import WEIGHTS, Weight
-from hiera_dense.weights.files import CheckpointError
 
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 WEIGHTS_FILE = "model.safetensors"

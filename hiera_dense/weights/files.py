@@ -13,11 +13,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from hiera_dense.errors import CheckpointError
+
 _ZIP, _PICKLE = b"PK", b"\x80"
-
-
-class CheckpointError(ValueError):
-    """A file or state dict that cannot be used as weights; says what was expected."""
 
 
 class Inert:

@@ -7,10 +7,10 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from hiera_dense.errors import CheckpointError
 from hiera_dense.model.hub_model import HubModel
 from hiera_dense.weights import download, files
 from hiera_dense.weights.catalog import Weight
-from hiera_dense.weights.files import CheckpointError
 from hiera_dense.weights.load import load_pretrained
 
 _CONFIG = "config.json"
@@ -21,7 +21,13 @@ Model = TypeVar("Model", bound=HubModel)
 def build_filled(
     kind: type[Model], source: str | Path, permissive_only: bool, given: dict[str, Any]
 ) -> Model:
-    """`HubModel.from_pretrained` of a class of models; `given` are its keyword arguments."""
+    """What `HubModel.from_pretrained` does.
+
+    Args:
+        kind: The class of the model.
+        source, permissive_only: Its arguments.
+        given: Its other keyword arguments.
+    """
     options = {name: given[name] for name in _HUB_OPTIONS if name in given}
     own = {name: value for name, value in given.items() if name not in options}
     place = download.understand(source)

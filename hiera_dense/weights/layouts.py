@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
-from hiera_dense.weights.files import CheckpointError
+from hiera_dense.errors import CheckpointError
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, arch_of, fitting_archs, stages_of
 
 _TRANSFORMERS = "embeddings.patch_embeddings.projection.weight"

@@ -11,12 +11,12 @@ import torch
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
+from hiera_dense.errors import CheckpointError
 from hiera_dense.model import pos_embed as positions
 from hiera_dense.model.arch import Arch
 from hiera_dense.model.variants import ARCHS
 from hiera_dense.weights import download, files
 from hiera_dense.weights.catalog import PERMISSIVE, WEIGHTS
-from hiera_dense.weights.files import CheckpointError
 from hiera_dense.weights.layouts import Content, recognise, state_dict_of
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, fitting_archs, relative_of
 

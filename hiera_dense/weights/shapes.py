@@ -7,9 +7,9 @@ from typing import Any
 
 from torch import Tensor
 
+from hiera_dense.errors import CheckpointError
 from hiera_dense.model.arch import Arch
 from hiera_dense.model.variants import ARCHS
-from hiera_dense.weights.files import CheckpointError
 
 State = dict[str, Tensor]
 

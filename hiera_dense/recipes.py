@@ -1,9 +1,6 @@
-"""Where the recipes and tools lie: in the installed package, or in the clone that it comes from.
+"""Where the recipes and tools lie: in the installed package, or in the clone that it comes from."""
 
-python -m hiera_dense.mm.recipes              prints the folder that holds configs/ and tools/
-python -m hiera_dense.mm.recipes PATTERN      prints the configs whose names match
-"""
-
+from fnmatch import fnmatch
 from pathlib import Path
 
 
@@ -13,7 +10,7 @@ def folder() -> Path:
     Raises:
         FileNotFoundError: The package was installed without them.
     """
-    here = Path(__file__).resolve().parents[1]
+    here = Path(__file__).resolve().parent
     for place in (here / ".mim", here.parent):
         if (place / "configs" / "_base_").is_dir():
             return place
@@ -26,7 +23,7 @@ def folder() -> Path:
 def recipe(name: str) -> str:
     """The path of a config, to inherit from it in a config of one's own.
 
-        _base_ = __import__("hiera_dense.mm.recipes").recipes.path("upernet/NAME.py")
+        _base_ = __import__("hiera_dense").recipe("upernet/NAME.py")
 
     Args:
         name: Its path below `configs`, or its name alone, with or without `.py`.
@@ -50,9 +47,5 @@ def recipe(name: str) -> str:
 
 def matching(pattern: str) -> list[Path]:
     """The leaf configs whose names match a pattern of shells, sorted."""
-    configs = folder() / "configs"
-    return [p for p in sorted(configs.rglob(pattern)) if p.suffix == ".py" and _is_leaf(p)]
-
-
-def _is_leaf(config: Path) -> bool:
-    return "_base_" not in config.parts
+    leaves = [p for p in (folder() / "configs").rglob("*.py") if "_base_" not in p.parts]
+    return sorted(p for p in leaves if fnmatch(p.name, pattern) or fnmatch(p.stem, pattern))

@@ -1,7 +1,7 @@
 """Pretrained weights from a config: `init_cfg=dict(type='hiera_dense.Pretrained', checkpoint=...)`.
 
 mmengine's own `Pretrained` loads with `strict=False`, so weights that fit nothing leave a random
-backbone behind; this one goes through `checkpoint`.
+backbone behind; this one goes through `weights.load`.
 """
 
 from typing import Any

@@ -10,7 +10,7 @@ from mmengine.model import BaseModel
 from timm.data import Mixup
 from torch import Tensor
 
-from hiera_dense.mm.pretrained import last_and_ours
+from hiera_dense.mm.init_cfg import last_and_ours
 from hiera_dense.model.classifier import Classifier
 
 
@@ -27,7 +27,7 @@ class HieraClassifier(BaseModel):
         data_preprocessor: mmengine's config of what normalises a batch.
         init_cfg: mmengine's initialisation config. `type='Pretrained'` means
             `hiera_dense.Pretrained`; a classifier of as many classes is filled too.
-        **network: As for `classifier.Classifier`.
+        **network: As for `hiera_dense.Classifier`.
 
     Raises:
         ValueError: An unknown name or field, or a value out of range.

@@ -9,7 +9,7 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
-from hiera_dense.mm.pretrained import last_and_ours
+from hiera_dense.mm.init_cfg import last_and_ours
 from hiera_dense.model.mae import MaskedAutoencoder
 
 
@@ -23,7 +23,7 @@ class HieraMAE(BaseModel):
         data_preprocessor: mmengine's config of what normalises a batch.
         init_cfg: mmengine's initialisation config. `type='Pretrained'` means
             `hiera_dense.Pretrained`.
-        **network: As for `mae.MaskedAutoencoder`.
+        **network: As for `hiera_dense.MaskedAutoencoder`.
 
     Raises:
         ValueError: An unknown name or field, or values that do not fit each other.

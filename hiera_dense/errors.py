@@ -1,0 +1,17 @@
+"""What is raised where something that a user gave cannot be used; it says what was expected."""
+
+
+class InputError(ValueError):
+    """The kind of all of these; commands end with its message alone."""
+
+
+class CheckpointError(InputError):
+    """A file or state dict cannot be used as weights."""
+
+
+class DataError(InputError):
+    """Data cannot be used as they are."""
+
+
+class SetupError(InputError):
+    """What a config and a command line ask for does not go together."""
