@@ -12,6 +12,7 @@ from test_folders import POLYGON, SIZE, coco, write_coco, write_image, write_mas
 
 from hiera_dense.data.check import Findings, check, tell
 from hiera_dense.data.folders import any_folder, image_folder
+from hiera_dense.errors import DataError
 
 
 def findings_of(root: Path) -> Findings:
@@ -188,7 +189,7 @@ def test_errors_in_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         "masks of another size than their image": [f"{validation}: (9, 9), {SIZE}"],
     }
     assert findings.notes["classes without training pixels"] == ["2 (c)"]
-    with pytest.raises(SystemExit, match="cannot be trained on"):
+    with pytest.raises(DataError, match="cannot be trained on"):
         tell(folder, findings)
     assert "error: images without a mask: 1, first" in capsys.readouterr().out
 

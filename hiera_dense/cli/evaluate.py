@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+import hiera_dense.registry  # noqa: F401  # first: it says what to do without mmengine
+
+# isort: split
 from mmengine.runner import Runner
 
 from hiera_dense.cli.options import load_config, run_parser

@@ -4,6 +4,9 @@ import os
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
+import hiera_dense.registry  # noqa: F401  # first: it says what to do without mmengine
+
+# isort: split
 from mmengine.config import Config
 
 from hiera_dense.cli.options import default_work_dir, load_config, run_parser
