@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 
 from hiera_dense.model.windows import Size
-from tools.zoo import costs, model_zoo
+from tools.zoo import costs, leaves, model_zoo
 
 # Hiera paper, table 10: parameters, and FLOPs with 1000 proposals at 1024 x 1024 px.
 PUBLISHED = {"b": (73e6, "0.6"), "bplus": (92e6, "0.6"), "l": (236e6, "1.2")}
@@ -20,6 +20,12 @@ RECORDED = model_zoo.recorded()
 
 def config(name: str) -> Config:
     return Config.fromfile(next((ROOT / "configs").glob(f"*/{name}.py")))
+
+
+def test_the_configs_are_as_the_table_says() -> None:
+    for path, text in leaves.files().items():
+        assert (ROOT / path).read_text() == text, f"{path}: run python -m tools.zoo.leaves"
+    assert not leaves.stale()
 
 
 def test_the_tables_are_as_the_configs_say() -> None:

@@ -1,14 +1,17 @@
-# HieraDet-T of SAM 2.1, Cascade Mask R-CNN on COCO, 100 epochs, large-scale jitter, after Hiera (Ryali
-# et al., ICML 2023), appendix A.2. At batch 64: learning rate our choice, as for Hiera-B; drop path our
+# HieraDet-T of SAM 2.1, Cascade Mask R-CNN on COCO, 100 epochs, large-scale jitter, after Hiera (Ryali et
+# al., ICML 2023), appendix A.2, at batch 64. Learning rate: our choice, as for Hiera-B. Drop path: our
 # choice.
 # Hardware: 8 GPUs. Weights: SAM 2.1, Apache-2.0.
 # Command: tools/dist_train.sh \
 #     configs/cascade_rcnn/cascade-mask-rcnn_hiera-t-sam2_fpn_8xb8-amp-lsj-100e_coco.py 8
 # Published: none. Ours: not yet run.
+# Written by tools/zoo/leaves.py.
 _base_ = [
-    '../_base_/models/cascade-mask-rcnn_hiera_fpn.py', '../_base_/backbones/hiera-t-sam2.py',
-    '../_base_/datasets/coco_instance_lsj.py', '../_base_/schedules/adamw_step_100e.py',
-    '../_base_/mmdet_runtime.py'
+    '../_base_/models/cascade-mask-rcnn_hiera_fpn.py',
+    '../_base_/backbones/hiera-t-sam2.py',
+    '../_base_/datasets/coco_instance_lsj.py',
+    '../_base_/schedules/adamw_step_100e.py',
+    '../_base_/mmdet_runtime.py',
 ]
 model = dict(
     backbone=dict(**_base_.backbone, **_base_.windows, drop_path_rate=0.1),

@@ -1,13 +1,16 @@
-# HieraDet-B+ of SAM 2.1, DINO on COCO, 12 epochs. Learning rate: the DINO paper's at batch 16. Drop
-# path: as published for Hiera-B+ for Mask R-CNN.
+# HieraDet-B+ of SAM 2.1, DINO on COCO, 12 epochs. Learning rate: the DINO paper's at batch 16. Drop path:
+# as published for Hiera-B+, Mask R-CNN, 100 epochs.
 # Hardware: 8 GPUs. Weights: SAM 2.1, Apache-2.0.
 # Command: tools/dist_train.sh \
 #     configs/dino/dino-4scale_hiera-bplus-sam2_8xb2-12e_coco.py 8
 # Published: none. Ours: not yet run.
+# Written by tools/zoo/leaves.py.
 _base_ = [
-    '../_base_/models/dino-4scale_hiera.py', '../_base_/backbones/hiera-bplus-sam2.py',
-    '../_base_/datasets/coco_detection_ms.py', '../_base_/schedules/adamw_step_dino_12e.py',
-    '../_base_/mmdet_runtime.py'
+    '../_base_/models/dino-4scale_hiera.py',
+    '../_base_/backbones/hiera-bplus-sam2.py',
+    '../_base_/datasets/coco_detection_ms.py',
+    '../_base_/schedules/adamw_step_dino_12e.py',
+    '../_base_/mmdet_runtime.py',
 ]
 model = dict(
     backbone=dict(**_base_.backbone, **_base_.windows, drop_path_rate=0.2),

@@ -1,15 +1,18 @@
-# timm's Hiera-S with absolute win, Mask2Former on ADE20K, 160k iterations. Learning rate: the
-# Mask2Former paper's at batch 16. Drop path: our choice.
+# timm's Hiera-S with absolute win, Mask2Former on ADE20K, 160k iterations. Learning rate: the Mask2Former
+# paper's at batch 16. Drop path: our choice.
 # Hardware: 8 GPUs. Weights: ImageNet-12K and -1K, Apache-2.0.
 # Command: tools/dist_train.sh \
 #     configs/mask2former/mask2former_hiera-s-abswin_8xb2-160k_ade20k-512x512.py 8
 # Published: none. Ours: not yet run.
+# Written by tools/zoo/leaves.py.
 _base_ = [
-    '../_base_/models/mask2former-semantic_hiera.py', '../_base_/backbones/hiera-s-abswin.py',
-    '../_base_/datasets/ade20k_512.py', '../_base_/schedules/adamw_poly_mask2former_160k.py',
-    '../_base_/mmseg_runtime.py'
+    '../_base_/models/mask2former-semantic_hiera.py',
+    '../_base_/backbones/hiera-s-abswin.py',
+    '../_base_/datasets/ade20k_512.py',
+    '../_base_/schedules/adamw_poly_mask2former_160k.py',
+    '../_base_/mmseg_runtime.py',
 ]
 model = dict(
-    data_preprocessor=dict(size=(512, 512), size_divisor=None),
+    data_preprocessor=dict(size=_base_.crop_size, size_divisor=None),
     backbone=dict(**_base_.backbone, drop_path_rate=0.1),
     decode_head=dict(in_channels=_base_.channels))

@@ -1,13 +1,16 @@
-# HieraDet-S of SAM 2.1, Mask2Former on COCO instances, 50 epochs. Learning rate: the Mask2Former
-# paper's at batch 16. Drop path: our choice.
+# HieraDet-S of SAM 2.1, Mask2Former on COCO instances, 50 epochs. Learning rate: the Mask2Former paper's
+# at batch 16. Drop path: our choice.
 # Hardware: 8 GPUs. Weights: SAM 2.1, Apache-2.0.
 # Command: tools/dist_train.sh \
 #     configs/mask2former/mask2former_hiera-s-sam2_8xb2-lsj-50e_coco.py 8
 # Published: none. Ours: not yet run.
+# Written by tools/zoo/leaves.py.
 _base_ = [
-    '../_base_/models/mask2former-instance_hiera.py', '../_base_/backbones/hiera-s-sam2.py',
+    '../_base_/models/mask2former-instance_hiera.py',
+    '../_base_/backbones/hiera-s-sam2.py',
     '../_base_/datasets/coco_instance_lsj_mask2former.py',
-    '../_base_/schedules/adamw_step_mask2former_50e.py', '../_base_/mmdet_runtime.py'
+    '../_base_/schedules/adamw_step_mask2former_50e.py',
+    '../_base_/mmdet_runtime.py',
 ]
 model = dict(
     backbone=dict(**_base_.backbone, **_base_.windows, drop_path_rate=0.1),

@@ -4,12 +4,15 @@
 # Command: tools/dist_train.sh \
 #     configs/mask2former/mask2former_hiera-t_8xb2-160k_ade20k-512x512.py 8
 # Published: none. Ours: not yet run.
+# Written by tools/zoo/leaves.py.
 _base_ = [
-    '../_base_/models/mask2former-semantic_hiera.py', '../_base_/backbones/hiera-t.py',
-    '../_base_/datasets/ade20k_512.py', '../_base_/schedules/adamw_poly_mask2former_160k.py',
-    '../_base_/mmseg_runtime.py'
+    '../_base_/models/mask2former-semantic_hiera.py',
+    '../_base_/backbones/hiera-t.py',
+    '../_base_/datasets/ade20k_512.py',
+    '../_base_/schedules/adamw_poly_mask2former_160k.py',
+    '../_base_/mmseg_runtime.py',
 ]
 model = dict(
-    data_preprocessor=dict(size=(512, 512), size_divisor=None),
+    data_preprocessor=dict(size=_base_.crop_size, size_divisor=None),
     backbone=dict(**_base_.backbone, drop_path_rate=0.1),
     decode_head=dict(in_channels=_base_.channels))

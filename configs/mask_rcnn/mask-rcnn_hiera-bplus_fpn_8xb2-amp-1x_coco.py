@@ -1,13 +1,16 @@
 # Hiera-B+, Mask R-CNN on COCO, 12 epochs. Learning rate: mmdet's for Swin at batch 16. Drop path: as
-# published for 100 epochs.
+# published for Hiera-B+, Mask R-CNN, 100 epochs.
 # Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0.
 # Command: tools/dist_train.sh \
 #     configs/mask_rcnn/mask-rcnn_hiera-bplus_fpn_8xb2-amp-1x_coco.py 8
 # Published: none. Ours: not yet run.
+# Written by tools/zoo/leaves.py.
 _base_ = [
-    '../_base_/models/mask-rcnn_hiera_fpn.py', '../_base_/backbones/hiera-bplus.py',
-    '../_base_/datasets/coco_instance.py', '../_base_/schedules/adamw_step_1x.py',
-    '../_base_/mmdet_runtime.py'
+    '../_base_/models/mask-rcnn_hiera_fpn.py',
+    '../_base_/backbones/hiera-bplus.py',
+    '../_base_/datasets/coco_instance.py',
+    '../_base_/schedules/adamw_step_1x.py',
+    '../_base_/mmdet_runtime.py',
 ]
 model = dict(
     backbone=dict(**_base_.backbone, **_base_.windows, drop_path_rate=0.2),

@@ -1,13 +1,16 @@
 # Hiera-L, Mask R-CNN on COCO, 100 epochs, large-scale jitter, after Hiera (Ryali et al., ICML 2023),
-# appendix A.2. At batch 64: learning rate as published; drop path as published.
+# appendix A.2, at batch 64. Learning rate: as published. Drop path: as published.
 # Hardware: 8 GPUs. Weights: MAE on ImageNet-1K, CC BY-NC 4.0.
 # Command: tools/dist_train.sh \
 #     configs/mask_rcnn/mask-rcnn_hiera-l_fpn_8xb8-amp-lsj-100e_coco.py 8
 # Published, from MAE weights: box AP 55.0, mask AP 48.6. Ours: not yet run.
+# Written by tools/zoo/leaves.py.
 _base_ = [
-    '../_base_/models/mask-rcnn_hiera_fpn.py', '../_base_/backbones/hiera-l.py',
-    '../_base_/datasets/coco_instance_lsj.py', '../_base_/schedules/adamw_step_100e.py',
-    '../_base_/mmdet_runtime.py'
+    '../_base_/models/mask-rcnn_hiera_fpn.py',
+    '../_base_/backbones/hiera-l.py',
+    '../_base_/datasets/coco_instance_lsj.py',
+    '../_base_/schedules/adamw_step_100e.py',
+    '../_base_/mmdet_runtime.py',
 ]
 model = dict(
     backbone=dict(**_base_.backbone, **_base_.windows, drop_path_rate=0.4),

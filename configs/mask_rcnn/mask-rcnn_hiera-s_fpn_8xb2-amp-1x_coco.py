@@ -4,10 +4,13 @@
 # Command: tools/dist_train.sh \
 #     configs/mask_rcnn/mask-rcnn_hiera-s_fpn_8xb2-amp-1x_coco.py 8
 # Published: none. Ours: not yet run.
+# Written by tools/zoo/leaves.py.
 _base_ = [
-    '../_base_/models/mask-rcnn_hiera_fpn.py', '../_base_/backbones/hiera-s.py',
-    '../_base_/datasets/coco_instance.py', '../_base_/schedules/adamw_step_1x.py',
-    '../_base_/mmdet_runtime.py'
+    '../_base_/models/mask-rcnn_hiera_fpn.py',
+    '../_base_/backbones/hiera-s.py',
+    '../_base_/datasets/coco_instance.py',
+    '../_base_/schedules/adamw_step_1x.py',
+    '../_base_/mmdet_runtime.py',
 ]
 model = dict(
     backbone=dict(**_base_.backbone, **_base_.windows, drop_path_rate=0.1),

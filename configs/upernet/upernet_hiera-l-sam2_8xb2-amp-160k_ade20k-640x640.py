@@ -1,22 +1,25 @@
-# HieraDet-L of SAM 2.1, UperNet on ADE20K. No ADE20K result of Hiera is published; recipe of MAE ViT-B
-# with UperNet, learning rate as published for batch 16. Drop path: our choice. Without the weights
-# (model.backbone.init_cfg=None) set also optim_wrapper.paramwise_cfg.layer_decay_rate=1.
+# HieraDet-L of SAM 2.1, UperNet on ADE20K, 160k iterations. No ADE20K result of Hiera is published;
+# recipe of MAE's ViT-B, learning rate as published for batch 16. Drop path: our choice. Without the
+# weights (model.backbone.init_cfg=None) set also optim_wrapper.paramwise_cfg.layer_decay_rate=1.
 # Hardware: 8 GPUs. Weights: SAM 2.1, Apache-2.0.
 # Command: tools/dist_train.sh \
 #     configs/upernet/upernet_hiera-l-sam2_8xb2-amp-160k_ade20k-640x640.py 8
 # Published: none. Ours: not yet run.
+# Written by tools/zoo/leaves.py.
 _base_ = [
-    '../_base_/models/upernet_hiera.py', '../_base_/backbones/hiera-l-sam2.py',
-    '../_base_/datasets/ade20k_640.py', '../_base_/schedules/adamw_poly_160k.py',
-    '../_base_/mmseg_runtime.py'
+    '../_base_/models/upernet_hiera.py',
+    '../_base_/backbones/hiera-l-sam2.py',
+    '../_base_/datasets/ade20k_640.py',
+    '../_base_/schedules/adamw_poly_160k.py',
+    '../_base_/mmseg_runtime.py',
 ]
-# Windows and global blocks as published; at this size they need padding. Crops of one size in training
-# and, sliding, in evaluation: the position table sees one size.
+# Windows and global blocks as in pretraining (those of SAM 2 need padding here). Crops of one size in
+# training and, sliding, in evaluation: the position table sees one size.
 model = dict(
-    data_preprocessor=dict(size=(640, 640), size_divisor=None),
+    data_preprocessor=dict(size=_base_.crop_size, size_divisor=None),
     backbone=dict(**_base_.backbone, drop_path_rate=0.2),
     decode_head=dict(in_channels=_base_.channels),
     auxiliary_head=dict(in_channels=_base_.channels[2]),
-    test_cfg=dict(mode='slide', crop_size=(640, 640), stride=(426, 426)))
-# 48 blocks, not 12: a layer decay with which the first has the same rate as in that recipe.
+    test_cfg=dict(mode='slide', crop_size=_base_.crop_size, stride=(426, 426)))
+# The first block has the same rate as in that recipe, whose ViT has 12 blocks.
 optim_wrapper = dict(paramwise_cfg=dict(layer_decay_rate=0.898))

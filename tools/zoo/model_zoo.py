@@ -1,4 +1,4 @@
-"""Write the tables of the recipes, from the configs, their headers and `tools/zoo/costs.py`.
+"""Write the tables of the recipes, from the configs, `tools/zoo/table.py` and `tools/zoo/costs.py`.
 
 They stand in docs/model_zoo.md, in README.md and metafile.yml of each folder of configs, and in
 model-index.yml.
@@ -17,6 +17,8 @@ from mmengine.config import Config
 
 from hiera_dense.weights.catalog import WEIGHTS
 from tools.zoo.costs import Cost, Size, cost_of
+from tools.zoo.leaves import results
+from tools.zoo.table import BY_HAND, Result
 
 ROOT = Path(__file__).parents[2]
 BEGIN = "<!-- begin: written by tools/zoo/model_zoo.py -->"
@@ -91,7 +93,7 @@ class Recipe:
         size: Of the image that costs are told for, in pixels.
         config: Parsed.
         weights: The name of the weights that it starts from, and their licence.
-        published, ours: The results that its header tells.
+        result: What it reaches, as published and as measured.
     """
 
     path: Path
@@ -99,8 +101,7 @@ class Recipe:
     size: Size
     config: Config
     weights: str
-    published: str
-    ours: str
+    result: Result
 
 
 def recipes(family: str) -> Iterator[Recipe]:
@@ -118,16 +119,11 @@ def _order(path: Path) -> tuple[str, str, int]:
 
 
 def _read(path: Path, data: str, size: Size) -> Recipe:
-    header = path.read_text().split("_base_", 1)[0].replace("\n# ", " ")
-    found = re.search(r"Published(.*?): (.*?)\.\s+Ours: (.*?)\.\s*$", header)
-    if not found:
-        sys.exit(f"{path}: its header has no 'Published ... . Ours: ... .'")
     cfg = Config.fromfile(path)
     init = cfg.model.get("backbone", cfg.model).get("init_cfg")
     weights = f"`{init.checkpoint}`, {WEIGHTS[init.checkpoint].licence}" if init else "none"
-    condition = found[1].strip(" ,()")
-    published = found[2] + (f" ({condition})" if condition else "")
-    return Recipe(path.relative_to(ROOT), data, size, cfg, weights, published, found[3])
+    result = results().get(path.stem) or BY_HAND[path.stem]
+    return Recipe(path.relative_to(ROOT), data, size, cfg, weights, result)
 
 
 def measured() -> dict[str, Cost]:
@@ -204,7 +200,9 @@ def _table(own: list[Recipe], costs: Mapping[str, Cost], place: Path) -> str:
             "" if cost.activations is None else f"{cost.activations / 2**20:.0f}",
         ]
         cells = [f"[{recipe.path.stem}]({link})", *numbers, recipe.weights]
-        lines.append(f"| {' | '.join([*cells, recipe.published, recipe.ours])} |")
+        result = recipe.result
+        published = result.published + (f" ({result.condition})" if result.condition else "")
+        lines.append(f"| {' | '.join([*cells, published, result.ours])} |")
     return "\n".join(lines)
 
 

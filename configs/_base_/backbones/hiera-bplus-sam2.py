@@ -1,5 +1,7 @@
-# HieraDet-B+, the trunk of SAM 2.1 with its weights (Apache-2.0), trained at 1024 x 1024 px.
+# HieraDet-B+, the trunk of SAM 2.1 with its weights, trained at 1024 x 1024 px. Licence: Apache-2.0.
+# Written by tools/zoo/leaves.py.
 backbone = dict(
-    arch='sam2_base_plus', init_cfg=dict(type='Pretrained', checkpoint='sam2.1_hiera_base_plus'))
+    arch='sam2_base_plus',
+    init_cfg=dict(type='Pretrained', checkpoint='sam2.1_hiera_base_plus'))
 channels = [112, 224, 448, 896]
 windows = dict()  # its own, three global blocks among them

@@ -1,6 +1,8 @@
-# Hiera-B+, weights of a masked autoencoder on ImageNet-1K (CC BY-NC 4.0).
+# Hiera-B+, weights of a masked autoencoder on ImageNet-1K. Licence: CC BY-NC 4.0.
+# Written by tools/zoo/leaves.py.
 backbone = dict(
-    arch='base_plus', init_cfg=dict(type='Pretrained', checkpoint='hiera_base_plus_224.mae_in1k'))
+    arch='base_plus',
+    init_cfg=dict(type='Pretrained', checkpoint='hiera_base_plus_224.mae_in1k'))
 channels = [112, 224, 448, 896]
 # In place of global attention in all of stages 3 and 4, for images of detection: windows that follow
 # the image, and three global blocks, at the places of SAM 2's trunk of this depth. Our choice; one, the

@@ -1,7 +1,9 @@
-# Hiera-H, weights of a masked autoencoder on ImageNet-1K (CC BY-NC 4.0).
-# Activations of MLPs are computed again in the backward pass: 8 images would not fit 80 GB otherwise.
+# Hiera-H, weights of a masked autoencoder on ImageNet-1K. Licence: CC BY-NC 4.0.
+# Written by tools/zoo/leaves.py.
 backbone = dict(
     arch='huge',
+    # Activations of MLPs are computed again in the backward pass: 8 images would
+    # not fit 80 GB otherwise.
     with_cp='mlp',
     init_cfg=dict(type='Pretrained', checkpoint='hiera_huge_224.mae_in1k'))
 channels = [256, 512, 1024, 2048]

@@ -1,7 +1,10 @@
-# timm's Hiera-S with absolute win, weights of a classifier of ImageNet-12K and -1K (Apache-2.0).
+# timm's Hiera-S with absolute win, weights of a classifier of ImageNet-12K and -1K. Licence: Apache-2.0.
+# Written by tools/zoo/leaves.py.
 backbone = dict(
     arch='small_abswin',
-    init_cfg=dict(
-        type='Pretrained', checkpoint='hiera_small_abswin_256.sbb2_e200_in12k_ft_in1k'))
+    init_cfg=dict(type='Pretrained', checkpoint='hiera_small_abswin_256.sbb2_e200_in12k_ft_in1k'))
 channels = [96, 192, 384, 768]
-windows = dict(window_spec='auto', global_att_blocks=(7, 10, 13))  # as for Hiera-S
+# In place of global attention in all of stages 3 and 4, for images of detection: windows that follow
+# the image, and three global blocks, at the places of SAM 2's trunk of this depth. Our choice; one, the
+# last, takes less time (docs/performance.md).
+windows = dict(window_spec='auto', global_att_blocks=(7, 10, 13))

@@ -1,5 +1,7 @@
-# HieraDet-S, the trunk of SAM 2.1 with its weights (Apache-2.0), trained at 1024 x 1024 px.
+# HieraDet-S, the trunk of SAM 2.1 with its weights, trained at 1024 x 1024 px. Licence: Apache-2.0.
+# Written by tools/zoo/leaves.py.
 backbone = dict(
-    arch='sam2_small', init_cfg=dict(type='Pretrained', checkpoint='sam2.1_hiera_small'))
+    arch='sam2_small',
+    init_cfg=dict(type='Pretrained', checkpoint='sam2.1_hiera_small'))
 channels = [96, 192, 384, 768]
 windows = dict()  # its own, three global blocks among them
