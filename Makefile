@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPAT := .venv-compat
 
-.PHONY: help setup setup-compat demo test test-compat test-torch lint clean
+.PHONY: help setup setup-compat demo test test-all test-compat test-torch lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -31,10 +31,13 @@ demo: setup  ## draw data, train and evaluate a detector and a segmenter on the 
 # Files of tests go to as many processes as there are cores.
 PYTEST := -m pytest -n auto --dist loadfile
 
-test: setup  ## run the tests
+test: setup  ## run the quick tests
+	$(BIN)/python $(PYTEST) -m "not slow"
+
+test-all: setup  ## run all tests
 	$(BIN)/python $(PYTEST)
 
-test-compat: setup-compat  ## run the tests on the original packages
+test-compat: setup-compat  ## run all tests on the original packages
 	$(COMPAT)/bin/python $(PYTEST)
 
 test-torch:  ## run the tests of the trunk alone on another torch: make test-torch TORCH=2.9.1

@@ -14,6 +14,6 @@ python=$place/bin/python
 "$place/bin/uv" pip install --quiet --python "$python" "torch===$1" -r requirements/trunk.txt
 set --
 for name in windows plan pos_embed relative hiera blocks modules cpu compile; do
-    set -- "$@" "tests/test_$name.py"
+    set -- "$@" "tests/model/test_$name.py"
 done
 "$python" -m pytest -n auto "$@"

@@ -1,0 +1,53 @@
+"""The examples of the README do what they say, and docs/ names what is there."""
+
+import re
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import MODELS, init_default_scope
+from support.common import ROOT
+from support.documents import EXAMPLES
+
+from hiera_dense.cli import weights
+
+
+def configs_of(host: str) -> Path:
+    spec = find_spec(host)
+    assert spec is not None
+    assert spec.origin
+    return Path(spec.origin).parent / ".mim" / "configs"
+
+
+HOSTS = ("mmdet", "mmdet", "mmdet", "mmseg")
+
+
+@pytest.mark.parametrize(("example", "host"), zip(EXAMPLES, HOSTS, strict=False))
+def test_a_hosts_own_config_becomes_one_of_ours(example: str, host: str, tmp_path: Path) -> None:
+    file = tmp_path / "config.py"
+    file.write_text(example.replace('"./configs/', f'"{configs_of(host)}/'))
+    cfg = Config.fromfile(file)
+    assert cfg.optim_wrapper.optimizer.type == "AdamW"
+    init_default_scope(host)
+    with torch.device("meta"):
+        model = MODELS.build(cfg.model)
+    assert type(model.backbone).__name__ == "HieraBackbone"
+
+
+def test_the_trunk_prints_the_shapes_that_the_readme_shows(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    example = EXAMPLES[len(HOSTS)]
+    exec(example, {})
+    assert f"# {capsys.readouterr().out.strip()}" in example
+
+
+def test_the_documentation_of_weights_lists_them_and_tests_that_exist() -> None:
+    text = (ROOT / "docs/weights.md").read_text()
+    assert text.endswith(f"\n{weights.weights()}\n")
+    sources = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    named = re.findall(r"`(test_\w+)`", text)
+    assert len(named) > 8
+    assert all(f"def {name}(" in sources for name in named)
