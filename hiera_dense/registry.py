@@ -7,7 +7,7 @@ Modules import it before mmengine: it says what to do where mmengine is missing 
 """
 
 OLDEST_MMENGINE = "0.10"
-REMEDY = f"hiera_dense works with mmengine {OLDEST_MMENGINE} or newer; see 'Install' in its README"
+REMEDY = f"hiera_dense works with mmengine {OLDEST_MMENGINE} or newer; see docs/install.md"
 
 try:
     from mmengine import __version__ as MMENGINE

@@ -29,7 +29,7 @@ def run_parser(description: str | None, example: str) -> argparse.ArgumentParser
     parser.add_argument(
         "--data",
         metavar="FOLDER",
-        help="your own data, for a config that reads them from a folder (README, 'Your own data'); "
+        help="your own data, for a config that reads them from a folder (docs/own-data.md); "
         "needed once: evaluating and resuming find it in the folder of the run",
     )
     parser.add_argument(

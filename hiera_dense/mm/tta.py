@@ -60,7 +60,7 @@ def augment(cfg: Config) -> None:
     if missing := [key for key in ("tta_model", "tta_pipeline") if key not in cfg]:
         raise SetupError(
             f"--tta: {cfg.filename} has no {' and no '.join(missing)}; expected both "
-            "(docs/own-data.md has them)"
+            "(docs/data-at-scale.md has them)"
         )
     cfg.model = cfg.tta_model | dict(module=cfg.model)
     dataset = cfg.test_dataloader.dataset

@@ -188,4 +188,4 @@ def test_mmengine_missing_or_too_old(found: str | None, message: str, module: st
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr.splitlines()[-1].startswith(message)
-    assert "Install" in run.stderr.splitlines()[-1]
+    assert "docs/install.md" in run.stderr.splitlines()[-1]

@@ -1,4 +1,4 @@
-"""The examples of the README do what they say, and docs/ names what is there."""
+"""The examples of README and docs/ do what they say, and docs/ names what is there."""
 
 import re
 from importlib.util import find_spec
@@ -9,7 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from support.common import ROOT
-from support.documents import EXAMPLES
+from support.documents import examples
 
 from hiera_dense.cli import weights
 
@@ -21,10 +21,11 @@ def configs_of(host: str) -> Path:
     return Path(spec.origin).parent / ".mim" / "configs"
 
 
-HOSTS = ("mmdet", "mmdet", "mmdet", "mmseg")
+CONFIGS = [examples("README.md")[0], *examples("docs/configs.md")]
+HOSTS = ("mmdet", "mmdet", "mmdet", "mmdet", "mmseg")
 
 
-@pytest.mark.parametrize(("example", "host"), zip(EXAMPLES, HOSTS, strict=False))
+@pytest.mark.parametrize(("example", "host"), zip(CONFIGS, HOSTS, strict=True))
 def test_a_hosts_own_config_becomes_one_of_ours(example: str, host: str, tmp_path: Path) -> None:
     file = tmp_path / "config.py"
     file.write_text(example.replace('"./configs/', f'"{configs_of(host)}/'))
@@ -36,10 +37,12 @@ def test_a_hosts_own_config_becomes_one_of_ours(example: str, host: str, tmp_pat
     assert type(model.backbone).__name__ == "HieraBackbone"
 
 
-def test_the_trunk_prints_the_shapes_that_the_readme_shows(
+@pytest.mark.parametrize("page", ["README.md", "docs/pytorch.md"])
+def test_the_trunk_prints_the_shapes_that_a_page_shows(
+    page: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    example = EXAMPLES[len(HOSTS)]
+    (example,) = [text for text in examples(page) if "480, 640" in text]
     exec(example, {})
     assert f"# {capsys.readouterr().out.strip()}" in example
 
@@ -51,3 +54,17 @@ def test_the_documentation_of_weights_lists_them_and_tests_that_exist() -> None:
     named = re.findall(r"`(test_\w+)`", text)
     assert len(named) > 8
     assert all(f"def {name}(" in sources for name in named)
+
+
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("configs/*/README.md")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", page.read_text())
+    lost = [link for link in links if "://" not in link and not (page.parent / link).exists()]
+    assert not lost
+
+
+def test_a_landing_page_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150

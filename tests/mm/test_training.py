@@ -21,7 +21,7 @@ import torch
 from mmengine.config import Config
 from PIL import Image
 from support.common import ROOT, Runs
-from support.documents import EXAMPLES
+from support.documents import examples
 from support.training import DELTA, DETECTOR, HEADS, SEGMENTER, SHORT, metric_of, run_tool, scalars
 
 from hiera_dense.cli import evaluate, train
@@ -237,9 +237,9 @@ def test_a_trained_checkpoint_is_the_start_of_another_model(
 
 
 def test_five_channels(toy: Path, tmp_path: Path) -> None:
-    """The example of the README."""
+    """The example of docs/own-data.md."""
     config = tmp_path / "config.py"
-    example = EXAMPLES[-1].replace('"./configs/', f'"{ROOT}/configs/')
+    example = examples("docs/own-data.md")[-1].replace('"./configs/', f'"{ROOT}/configs/')
     config.write_text(example + DELTA_OF_EXAMPLE)
     data = tmp_path / "data"
     shutil.copytree(toy / "segments", data)

@@ -1,4 +1,4 @@
-"""Without OpenMMLab: the README's examples for torchvision and a plain loop; timm's interface."""
+"""Without OpenMMLab: the examples of docs/pytorch.md, torchvision and a plain loop; timm's interface."""
 
 from pathlib import Path
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 import torch
 from support import peers
 from support.common import relative_error, shallow
-from support.documents import EXAMPLES
+from support.documents import examples
 from timm.models._features import FeatureGetterNet
 from timm.optim import create_optimizer_v2
 
@@ -17,8 +17,8 @@ from hiera_dense.weights.load import load_pretrained
 
 
 def run_example(word: str) -> dict[str, Any]:
-    """Run the one example of the README that has a word in it."""
-    (example,) = [text for text in EXAMPLES if word in text]
+    """Run the one example that has a word in it."""
+    (example,) = [text for text in examples("docs/pytorch.md") if word in text]
     names: dict[str, Any] = {}
     exec(example, names)
     return names
@@ -54,7 +54,7 @@ def test_a_plain_loop_pretrains(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_clips_have_the_shapes_that_the_readme_shows(capsys: pytest.CaptureFixture[str]) -> None:
     run_example("16, 128, 160")
-    (example,) = [text for text in EXAMPLES if "16, 128, 160" in text]
+    (example,) = [text for text in examples("docs/pytorch.md") if "16, 128, 160" in text]
     assert f"# {capsys.readouterr().out.strip()}" in example
 
 

@@ -4,4 +4,7 @@ import re
 
 from support.common import ROOT
 
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+
+def examples(page: str) -> list[str]:
+    """The Python of a page, by its path from the root."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)

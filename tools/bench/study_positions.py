@@ -164,7 +164,7 @@ def main() -> None:
         "--data",
         type=Path,
         metavar="FOLDER",
-        help="images and index masks (README, 'Your own data'); without it, drawn data",
+        help="images and index masks (docs/own-data.md); without it, drawn data",
     )
     parser.add_argument("--seeds", type=int, default=3, help="trainings (default: 3)")
     parser.add_argument(

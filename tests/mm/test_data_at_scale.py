@@ -1,4 +1,4 @@
-"""The examples of docs/own-data.md: each builds, and a step of training goes through it."""
+"""The examples of docs/data-at-scale.md: each builds, and a step of training goes through it."""
 
 import json
 import re
@@ -22,7 +22,7 @@ from support.training import HEADS
 from hiera_dense.data.folders import VARIABLE
 from hiera_dense.data.toy import annotation
 
-TEXT = (ROOT / "docs/own-data.md").read_text()
+TEXT = (ROOT / "docs/data-at-scale.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 PLAIN = '_base_ = "./configs/{}"\n'
 DETECTOR, SEGMENTER = (
