@@ -1,4 +1,4 @@
-"""Without OpenMMLab: the examples of docs/pytorch.md, torchvision and a plain loop; timm's interface."""
+"""Without OpenMMLab: the examples of docs/pytorch.md, and the interface of timm."""
 
 from pathlib import Path
 from typing import Any
