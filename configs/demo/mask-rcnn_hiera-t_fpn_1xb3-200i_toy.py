@@ -36,7 +36,10 @@ model = dict(
         mask_head=dict(
             in_channels=128, conv_out_channels=128, num_classes=_base_.num_classes)),
     train_cfg=dict(rpn_proposal=dict(max_per_img=300), rcnn=dict(sampler=dict(num=64))),
-    test_cfg=dict(rpn=dict(max_per_img=200)))
+    # After so few iterations pieces of an object are found beside the whole, and are to go.
+    test_cfg=dict(
+        rpn=dict(max_per_img=200), rcnn=dict(nms=dict(type='nms', iou_threshold=0.3))))
+optim_wrapper = dict(optimizer=dict(lr=4e-4))
 # Evaluated after the first iteration, for comparison, and after the last.
 train_cfg = dict(val_interval=1, dynamic_intervals=[(3, 200)])
 randomness = dict(seed=0)
