@@ -1,4 +1,4 @@
-"""Look at every file and annotation of a folder of your own data, as `train` does first."""
+"""Look at every file and annotation of a labelled folder of your own, as `train` does first."""
 
 from hiera_dense.cli.parser import ends_with_a_message, make_parser
 from hiera_dense.data.check import check, tell

@@ -1,8 +1,8 @@
 """Export a backbone to a file that runs without this package: .onnx, or .pt2 of torch.export.
 
-It takes normalised images (B, C, H, W), `image`, and gives their feature maps at strides 4 to 32,
-`stage0` to `stage3`. It is compared with PyTorch, and kept if both agree. A .pt2 is run as
-`torch.export.load(FILE).module(check_guards=False)`, and maps are in a tuple.
+Its input `image` is a batch of normalised images (B, C, H, W); its outputs `stage0` to `stage3` are
+feature maps at strides 4 to 32. The file is compared with PyTorch, and deleted if they differ. Run
+a .pt2 with `torch.export.load(FILE).module(check_guards=False)`; it returns the maps in a tuple.
 """
 
 import argparse

@@ -102,9 +102,7 @@ def _check_own_data(
 ) -> None:
     if own is None:
         if args.data:
-            raise SetupError(
-                f"--data {args.data}: {args.config} does not read a folder of one's own"
-            )
+            raise SetupError(f"--data {args.data}: {args.config} does not support --data")
         return
     if args.data and own.root != str(Path(args.data).expanduser().resolve()):
         raise SetupError(

@@ -50,10 +50,10 @@ def prefers_fused_mlp(mlp: Mlp, x: Tensor) -> bool:
 
 
 def fused_mlp(mlp: Mlp, x: Tensor) -> Tensor:
-    """An MLP by oneDNN, which adds biases and applies GELU in passing, some tokens at a time.
+    """An MLP by oneDNN, with biases and GELU fused into the products, on slices of the tokens.
 
-    The hidden layer of these stays in a cache, and in memory that the process has already: the
-    allocator returns what is larger than 32 MB after each use, and to get it again takes as long as
+    The hidden layer of a slice stays in cache, and in memory that the process already holds: the
+    allocator gives blocks above 32 MB back after each use, and getting one again takes as long as
     a product.
     """
     product = torch.ops.mkldnn._linear_pointwise  # what PyTorch's own compiler emits

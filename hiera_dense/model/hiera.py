@@ -211,10 +211,10 @@ class Hiera(nn.Module, HubModel):
 
         Args:
             x: Images, shape (B, C_in, H, W), normalised; any H and W.
-            indices: Stages, counted from 0 or, if negative, from behind, in any order; an int: as
-                many of the last; None: all.
-            norm: Must be false: the trunk has no norm after a stage.
-            stop_early: Compute no stage behind the last of these.
+            indices: Stages in any order, counted from 0, or from the end if negative; an int n: the
+                last n stages; None: all.
+            norm: Must be False: the trunk has no norm after a stage.
+            stop_early: Do not compute the stages after the last requested one.
             output_fmt: `NCHW` or `NHWC`, of the features of the stages.
             intermediates_only: Leave the last features out.
 

@@ -135,9 +135,9 @@ class HieraBlock(nn.Module):
         num_heads: Heads of the attention.
         q_stride: Stride of the q-pooling; None: no pooling.
         layer_scale: Initial value of a learned factor on each branch; None: none.
-        expand_proj: Where the block widens, whether its shortcut is a linear layer of the norm,
-            pooled. If not, it is the max and the mean of each pooled cell, one behind the other
-            (timm, `hiera.py`); the width must double then.
+        expand_proj: Whether the shortcut of a widening block is a linear layer after the norm, then
+            max pooled. If False, it is the max and the mean of each pooled cell, concatenated
+            (timm, `hiera.py`); the width must then double.
         drop_path: Probability that an image skips a branch.
         recompute: What the backward pass computes again instead of keeping it: the whole block,
             or the norm, first layer and activation of its MLP; None: nothing.

@@ -43,9 +43,9 @@ class Reconstruction(NamedTuple):
 class MaskedAutoencoder(Hiera):
     """Sees some mask units of an image and predicts the pixels of the others.
 
-    The trunk attends within mask units and then globally, whatever windows the arch has for other
-    work, and its last stage does not pool: weights do not depend on either. What is visible of the
-    stages is fused at the grid of the last one; a plain transformer decodes it.
+    The trunk attends within mask units and then globally, whatever the windows of the arch, and its
+    last stage does not pool; weights depend on neither. The visible tokens of all stages are fused
+    at the grid of the last stage, and a plain transformer decodes them.
 
     Args:
         arch, in_channels, pos_embed, drop_path_rate, compile: As for `Hiera`.

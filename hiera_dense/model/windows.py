@@ -20,9 +20,10 @@ Size = tuple[int, ...]
 
 
 def known(condition: bool) -> bool:
-    """Whether a condition on sizes holds; while a graph is traced, for all sizes that it is for.
+    """Whether a condition on sizes holds.
 
-    So what is done where a condition is not known to hold must be right where it holds as well.
+    While a graph is traced, True only if it holds for every size being traced; the False branch
+    must be correct either way.
     """
     if torch.compiler.is_compiling():
         return statically_known_true(condition)

@@ -3,19 +3,18 @@
 import inspect
 import json
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import nn
 
 from hiera_dense.errors import CheckpointError
-from hiera_dense.model.hub_model import HubModel
 from hiera_dense.weights import download, files
 from hiera_dense.weights.catalog import Weight
 from hiera_dense.weights.load import load_pretrained
 
 _CONFIG = "config.json"
 _HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
-Model = TypeVar("Model", bound=HubModel)
+Model = TypeVar("Model")
 
 
 def build_filled(
@@ -35,12 +34,11 @@ def build_filled(
     known = {name: value for name, value in known.items() if _takes(kind, name)}
     if "arch" not in (arguments := {**known, **own}):
         raise CheckpointError(f"{source}: nothing says which arch it is; expected arch=...")
-    model = kind(**arguments)
-    assert isinstance(model, nn.Module)
+    model: Any = kind(**arguments)
     report = load_pretrained(model, source, permissive_only, **options)
     model.licence = report.licence
     model.eval()
-    return model
+    return cast(Model, model)
 
 
 def write(model: nn.Module, folder: Path, licence: str | None) -> None:

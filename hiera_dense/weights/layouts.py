@@ -22,7 +22,7 @@ _HEADS = re.compile(
     r"(norm|head|encoder_norm|mask_token|decoder\w*|multi_scale_fusion_heads|multiscale_fusion|"
     r"pooler|classifier|hidden_states_norms)(\.|$)"
 )
-# Others' names of what stands beside a trunk, for ours, which are facebookresearch/hiera's.
+# Head and decoder names: (pattern in other projects, our name, as in facebookresearch/hiera).
 _BESIDE = (
     (r"head\.norm\.", "norm."),  # timm
     (r"head\.fc\.", "head.projection."),

@@ -72,8 +72,8 @@ def load_pretrained(
 
     The file may have any layout that `layouts` knows: of facebookresearch/hiera (images, clips,
     MAE), timm, facebookresearch/sam2, transformers, or of a training with this package. What a
-    model has beside its trunk (a classifier, an MAE decoder, output norms) is filled too where the
-    file has it in the same shape; what starts anew is told.
+    model has outside its trunk (a classifier, an MAE decoder, output norms) is filled too where the
+    file has it in the same shape; the report names what stays randomly initialised.
 
     Args:
         model: A `Hiera`, or a model that is one or has one as its `trunk` or `network`.

@@ -69,7 +69,7 @@ def relative_of(trunk: State) -> dict[str, Any]:
 def arch_of(trunk: State) -> dict[str, Any]:
     """Fields of an `Arch` whose trunk has the shapes of these weights.
 
-    Heads, windows and strides are not to be seen in shapes; they are some.
+    Shapes do not determine heads, windows and strides; these are arbitrary.
     """
     patches, tables = trunk[PATCHES], tables_of(trunk)
     axes = patches.ndim - 2

@@ -286,7 +286,7 @@ def test_bad_data_end_a_training_before_it_begins(
 def test_data_for_a_config_that_reads_none(tmp_path: Path, refused: Refused) -> None:
     config = ROOT / "configs/upernet/upernet_hiera-t_8xb2-amp-160k_ade20k-512x512.py"
     message = refused(train.main, config, "--data", tmp_path)
-    assert "does not read a folder of one's own" in message
+    assert "does not support --data" in message
 
 
 def test_a_detectors_predictions_go_to_a_pickle_or_nowhere(toy: Path, refused: Refused) -> None:
