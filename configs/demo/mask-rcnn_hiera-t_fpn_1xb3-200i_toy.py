@@ -26,19 +26,15 @@ extractor = dict(out_channels=128)
 model = dict(
     backbone=dict(arch='tiny'),
     neck=dict(out_channels=128),
-    rpn_head=dict(
-        in_channels=128, feat_channels=128, anchor_generator=dict(scales=[4])),
+    rpn_head=dict(in_channels=128, feat_channels=128, anchor_generator=dict(scales=[4])),
     roi_head=dict(
         bbox_roi_extractor=extractor,
         mask_roi_extractor=extractor,
-        bbox_head=dict(
-            type='Shared2FCBBoxHead', in_channels=128, num_classes=_base_.num_classes),
-        mask_head=dict(
-            in_channels=128, conv_out_channels=128, num_classes=_base_.num_classes)),
+        bbox_head=dict(type='Shared2FCBBoxHead', in_channels=128, num_classes=_base_.num_classes),
+        mask_head=dict(in_channels=128, conv_out_channels=128, num_classes=_base_.num_classes)),
     train_cfg=dict(rpn_proposal=dict(max_per_img=300), rcnn=dict(sampler=dict(num=64))),
     # After so few iterations pieces of an object are found beside the whole, and are to go.
-    test_cfg=dict(
-        rpn=dict(max_per_img=200), rcnn=dict(nms=dict(type='nms', iou_threshold=0.3))))
+    test_cfg=dict(rpn=dict(max_per_img=200), rcnn=dict(nms=dict(iou_threshold=0.3))))
 optim_wrapper = dict(optimizer=dict(lr=4e-4))
 # Evaluated after the first iteration, for comparison, and after the last.
 train_cfg = dict(val_interval=1, dynamic_intervals=[(3, 200)])

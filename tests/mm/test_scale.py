@@ -70,6 +70,7 @@ model = dict(
         mask_roi_extractor=extractor,
         bbox_head=dict(in_channels=16, fc_out_channels=16),
         mask_head=dict(in_channels=16, conv_out_channels=16)))
+optim_wrapper = dict(optimizer=dict(lr=2e-4))
 auto_scale_lr = dict(base_batch_size=1)
 param_scheduler = None
 train_cfg = dict(max_iters=2, val_interval=100, dynamic_intervals=None)
