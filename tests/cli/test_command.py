@@ -89,6 +89,7 @@ def test_a_file_comes_before_a_recipe_of_its_name(
     assert Config.fromfile(args.config).own
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start",
     [("-m", "hiera_dense", "archs"), ("tools/train.py", "--help"), ("tools/test.py", "--help")],

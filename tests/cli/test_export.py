@@ -16,9 +16,12 @@ from hiera_dense.model import variants
 from hiera_dense.model.arch import Arch
 from hiera_dense.predict import export
 
-pytestmark = pytest.mark.skipif(
-    torch.__version__ < "2.9", reason="torch 2.9 or newer exports graphs for any size"
-)
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(
+        torch.__version__ < "2.9", reason="torch 2.9 or newer exports graphs for any size"
+    ),
+]
 
 SMALL = small_network(16, (1, 1, 2, 1))
 SIZES = [(1, 224, 224), (3, 64, 96), (1, 512, 416)]

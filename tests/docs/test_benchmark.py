@@ -10,6 +10,8 @@ import pytest
 from tools.bench import benchmark
 from tools.bench.benchmark import Result
 
+pytestmark = pytest.mark.slow
+
 
 def test_contestants_run_and_who_cannot_is_shown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

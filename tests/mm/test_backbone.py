@@ -144,6 +144,7 @@ def test_a_bad_setting_is_named(kwargs: dict, message: str) -> None:
         backbone(**kwargs)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(torch.__version__ < "2.9", reason="torch 2.9 or newer compiles it")
 @pytest.mark.parametrize("spec", [None, "auto"])
 def test_a_compiled_backbone_is_one_graph_with_its_norms(spec: str | None) -> None:

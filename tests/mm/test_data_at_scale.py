@@ -22,6 +22,8 @@ from support.training import HEADS
 from hiera_dense.data.folders import VARIABLE
 from hiera_dense.data.toy import annotation
 
+pytestmark = pytest.mark.slow
+
 TEXT = (ROOT / "docs/data-at-scale.md").read_text()
 EXAMPLES = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 PLAIN = '_base_ = "./configs/{}"\n'

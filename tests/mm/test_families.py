@@ -12,6 +12,8 @@ from support.training import SHORT, metric_of, scalars
 from hiera_dense.cli import train
 from hiera_dense.data.folders import VARIABLE
 
+pytestmark = pytest.mark.slow
+
 DELTA = """
 _base_ = {base!r}
 resize = dict(type="Resize", scale=(96, 96), keep_ratio=True)

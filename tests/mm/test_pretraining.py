@@ -23,6 +23,8 @@ from hiera_dense.mm.pictures import ReconstructionHook
 from hiera_dense.mm.pretraining import HieraMAE
 from hiera_dense.weights.load import load_pretrained
 
+pytestmark = pytest.mark.slow
+
 MAE = ROOT / "configs/mae/mae_hiera-t_1xb16-1k_image-folder-160x160.py"
 CLASSIFIER = ROOT / "configs/classification/classifier_hiera-t_1xb16-200i_class-folder-160x160.py"
 DELTA = """

@@ -29,6 +29,8 @@ from hiera_dense.model.hiera import Hiera
 from hiera_dense.model.layers import HieraBlock
 from hiera_dense.weights.files import read
 
+pytestmark = pytest.mark.slow
+
 LEAVES = sorted((ROOT / "configs/scale").glob("*.py"))
 TINY = "dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))"
 # Nothing random in a step and no ignored pixels; GroupNorm does not look at other images. Rounding

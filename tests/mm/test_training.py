@@ -29,6 +29,8 @@ from hiera_dense.data.folders import VARIABLE
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.weights.load import load_pretrained
 
+pytestmark = pytest.mark.slow
+
 DELTA_OF_EXAMPLE = """
 arch = dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))
 model["backbone"]["arch"] = arch

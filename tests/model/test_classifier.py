@@ -14,6 +14,8 @@ from hiera_dense.mm.classification import HieraClassifier
 from hiera_dense.model.classifier import Classifier
 from hiera_dense.weights.load import load_pretrained
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-5
 FULL = ("tiny", "base_plus", "base_16x224")
 

@@ -20,7 +20,10 @@ from hiera_dense.model.hiera import Hiera
 from hiera_dense.model.mae import MaskedAutoencoder
 
 VERSION = tuple(map(int, torch.__version__.split(".")[:2]))
-pytestmark = pytest.mark.skipif(VERSION < (2, 9), reason="torch 2.9 or newer compiles it")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(VERSION < (2, 9), reason="torch 2.9 or newer compiles it"),
+]
 
 SMALL = small_network(16, (1, 1, 2, 1))
 CLIPS = SMALL | dict(

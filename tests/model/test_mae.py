@@ -15,6 +15,8 @@ from hiera_dense.model.mae import MaskedAutoencoder, Reconstruction
 from hiera_dense.model.variants import ARCHS
 from hiera_dense.weights.load import load_pretrained
 
+pytestmark = pytest.mark.slow
+
 SMALL = small_network(16, (1, 2, 2, 2))
 CLIPS = dict(
     patch_kernel=(3, 7, 7), patch_stride=(2, 4, 4), patch_padding=(1, 3, 3), q_stride=(1, 2, 2)

@@ -22,6 +22,8 @@ from hiera_dense.model.pos_embed import window_aware
 from hiera_dense.model.variants import ARCHS
 from hiera_dense.weights.load import load_pretrained
 
+pytestmark = pytest.mark.slow
+
 TOLERANCE = 1e-4
 SAM2 = {name: f"sam2_hiera_{name.removeprefix('sam2_')}" for name in ARCHS if "sam2" in name}
 

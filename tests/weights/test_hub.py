@@ -245,6 +245,7 @@ def test_what_is_not_supported_is_named() -> None:
         original.hiera_tiny_224(mask_unit_attn=(True, True, True, False))
 
 
+@pytest.mark.slow
 def test_torch_hub() -> None:
     code = (
         "import sys, torch; model = torch.hub.load('.', 'hiera_tiny_224', source='local', "
