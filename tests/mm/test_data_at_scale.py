@@ -17,7 +17,7 @@ from mmengine.registry import DATASETS, MODELS, TRANSFORMS, init_default_scope
 from mmengine.structures import InstanceData
 from PIL import Image
 from support.common import ROOT
-from support.training import HEADS
+from support.training import DELTA, HEADS
 
 from hiera_dense.data.folders import VARIABLE
 from hiera_dense.data.toy import annotation
@@ -35,12 +35,6 @@ DETECTOR, SEGMENTER = (
     )
 )
 # Less of everything, to spare a test time.
-DELTA = """
-_base_ = "{base}"
-dims = [24, 48, 96, 192]
-arch = dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))
-model = dict(backbone=dict(arch=arch), {heads})
-"""
 SMALL = {
     "mmdet": f"{HEADS['mmdet']}, roi_head=dict(bbox_head=dict(fc_out_channels=64)), train_cfg=dict("
     "rpn_proposal=dict(max_per_img=50), rcnn=dict(sampler=dict(num=8)))",
