@@ -13,5 +13,13 @@ class DataError(InputError):
     """Data cannot be used as they are."""
 
 
+class WriteError(InputError):
+    """A file cannot be written; nothing is left of it."""
+
+
+class TrainingError(InputError):
+    """A training cannot go on: its losses or weights are not finite."""
+
+
 class SetupError(InputError):
     """What a config and a command line ask for does not go together."""

@@ -9,7 +9,8 @@ from pathlib import Path
 from hiera_dense.cli.parser import ends_with_a_message, make_parser
 from hiera_dense.weights import download, files
 from hiera_dense.weights.describe import check, describe
-from hiera_dense.weights.layouts import LAYOUTS, WRAPPERS, recognise, state_dict_of
+from hiera_dense.weights.layouts import LAYOUTS, WRAPPERS, recognise
+from hiera_dense.weights.state_dicts import choose
 
 _SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -24,6 +25,7 @@ def main() -> None:
     )
     parser.add_argument("--to", choices=LAYOUTS, default="hiera_dense", help="layout to write")
     parser.add_argument("--prefix", help="look only at names that start so")
+    parser.add_argument("--key", help="where the weights stand in the file, e.g. state_dict_ema")
     parser.add_argument("--licence", help="of the weights, for the metadata of safetensors")
     args = parser.parse_args()
     if args.info == bool(args.destination):
@@ -34,9 +36,10 @@ def main() -> None:
         parser.error(f"{destination}: {problem}")
     place = download.understand(args.source)
     checkpoint, metadata = files.read(download.locate(place))
-    content = recognise(state_dict_of(checkpoint), args.prefix)
+    chosen = choose(checkpoint, args.key)
+    content = recognise(chosen.state, args.prefix)
     if args.info:
-        print(describe(args.source, content, metadata))
+        print(describe(args.source, content, metadata, chosen))
         return
     known = place.weight.licence if place.weight else metadata.get("licence")
     if args.licence and known not in (None, args.licence):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from hiera_dense.cli.parser import make_parser
+from hiera_dense.cli.parser import ends_with_a_message, make_parser
 
 DATA = Path("data/toy")
 WORK = Path("work_dirs/demo")
@@ -101,6 +101,7 @@ def join_pictures(images: int = 3) -> Path:
     return path
 
 
+@ends_with_a_message
 def main() -> None:
     make_parser(__doc__, "").parse_args()
     start = time.monotonic()

@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from hiera_dense.cli.parser import make_parser
+from hiera_dense.cli.parser import ends_with_a_message, make_parser
 from hiera_dense.data import toy
 
 
+@ends_with_a_message
 def main() -> None:
     parser = make_parser(toy.__doc__, "data/toy --train 50")
     parser.add_argument("folder", type=Path, help="where to write")

@@ -1,18 +1,24 @@
 """Evaluate a checkpoint of a detector, a segmenter, a classifier or a masked autoencoder."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import hiera_dense.registry  # noqa: F401  # first: it says what to do without mmengine
 
 # isort: split
+from mmengine.config import Config
 from mmengine.runner import Runner
 
 from hiera_dense.cli.options import load_config, run_parser
 from hiera_dense.cli.parser import ends_with_a_message
-from hiera_dense.mm.launch import start_processes
+from hiera_dense.mm.launch import is_first_process, start_processes
 from hiera_dense.mm.pictures import SavePictures
 from hiera_dense.mm.safe_loading import refuse_code
 from hiera_dense.mm.tta import augment
+from hiera_dense.mm.whole_models import WholeModel
+from hiera_dense.weights.download import understand
+from hiera_dense.writing import whole_file
 
 
 @ends_with_a_message
@@ -34,6 +40,8 @@ def main() -> None:
         help="test-time augmentation, with tta_model and tta_pipeline of the config",
     )
     args = parser.parse_args()
+    if "://" not in args.checkpoint:
+        understand(args.checkpoint)  # or the data would be asked for first
     run = Path(args.checkpoint).parent
     # Not into the folder of the run: mmengine would write this config over that of the training.
     args.work_dir = args.work_dir or str(run / "test")
@@ -41,22 +49,35 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     if (args.out or args.show_dir) and cfg.default_scope not in ("mmdet", "mmseg"):
         parser.error("--out and --show-dir are for detectors and segmenters")
-    evaluators = cfg.test_evaluator
-    evaluators = evaluators if isinstance(evaluators, list) else [evaluators]
-    if args.out and cfg.default_scope == "mmdet":
-        if not args.out.endswith((".pkl", ".pickle")):
-            parser.error(f"--out {args.out}: expected a .pkl file for a detector")
-        # mmdet's own encodes masks, which a sliding detector has done.
-        kind = "DumpResults" if "slide" in cfg.model else "DumpDetResults"
-        evaluators.append(dict(type=kind, out_file_path=args.out))
-    elif args.out:
-        evaluators[0]["output_dir"] = args.out
-    cfg.test_evaluator = evaluators
+    if args.out and cfg.default_scope == "mmdet" and not args.out.endswith((".pkl", ".pickle")):
+        parser.error(f"--out {args.out}: expected a .pkl file for a detector")
     if args.tta:
         augment(cfg)
     refuse_code()
     start_processes(cfg)
-    runner = Runner.from_cfg(cfg)
-    if args.show_dir:
-        runner.register_hook(SavePictures(args.show_dir))
-    runner.test()
+    with _keeps_predictions(cfg, args.out):
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(WholeModel(runner))
+        if args.show_dir:
+            runner.register_hook(SavePictures(args.show_dir))
+        runner.test()
+
+
+@contextmanager
+def _keeps_predictions(cfg: Config, out: str | None) -> Iterator[None]:
+    """Let an evaluation also write its predictions; a pickle is whole or not there."""
+    evaluators = cfg.test_evaluator
+    cfg.test_evaluator = evaluators if isinstance(evaluators, list) else [evaluators]
+    if out is None:
+        yield
+    elif cfg.default_scope == "mmseg":
+        cfg.test_evaluator[0]["output_dir"] = out
+        yield
+    else:
+        # mmdet's own encodes masks, which a sliding detector has done.
+        is_sliding = "slide" in cfg.model.get("module", cfg.model)
+        kind = "DumpResults" if is_sliding else "DumpDetResults"
+        path = Path(out)
+        with whole_file(path) if is_first_process() else nullcontext(path) as part:
+            cfg.test_evaluator.append(dict(type=kind, out_file_path=str(part)))
+            yield

@@ -1,7 +1,7 @@
 """Export a backbone to a file that runs without this package: .onnx, or .pt2 of torch.export.
 
 Its input `image` is a batch of normalised images (B, C, H, W); its outputs `stage0` to `stage3` are
-feature maps at strides 4 to 32. The file is compared with PyTorch, and deleted if they differ. Run
+feature maps at strides 4 to 32. The file is compared with PyTorch, and not kept if they differ. Run
 a .pt2 with `torch.export.load(FILE).module(check_guards=False)`; it returns the maps in a tuple.
 """
 
@@ -27,6 +27,7 @@ from hiera_dense.predict.export import (
     write_onnx,
 )
 from hiera_dense.weights.load import load_pretrained
+from hiera_dense.writing import whole_file
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         help="a file (also of a trained detector or segmenter), a URL, a hub id, or a name of "
         "published weights; default: random values",
     )
+    parser.add_argument("--key", help="where they stand in the file, e.g. state_dict_ema")
     parser.add_argument(
         "--window-spec", type=_windows, help="as 8,4,16,8, or auto; default: the arch's own"
     )
@@ -105,7 +107,7 @@ def _build(args: argparse.Namespace) -> HieraBackbone:
             out_norm=args.out_norm,
         ).eval()
         if args.weights:
-            load_pretrained(model, args.weights)
+            load_pretrained(model, args.weights, key=args.key)
     except ValueError as error:
         sys.exit(str(error))
     return model
@@ -124,13 +126,15 @@ def main() -> None:
         sys.exit(f"{out}: needs onnx and onnxscript; expected these installed, or a .pt2")
     model = _build(args)
     program = export(model, args.batch, args.size)
-    if out.suffix == ".onnx":
-        write_onnx(program, model, out, args.opset)
-    else:
-        torch.export.save(program, out)
     sizes = [args.size] if args.size else COMPARED
     shapes = [(args.batch or 1, args.in_channels, *size) for size in sizes]
     try:
-        print(f"{out}: {check(out, model, shapes)}")
+        with whole_file(out) as part:
+            if out.suffix == ".onnx":
+                write_onnx(program, model, part, args.opset)
+            else:
+                torch.export.save(program, part)
+            compared = check(part, model, shapes)
     except RuntimeError as error:
         sys.exit(str(error))
+    print(f"{out}: {compared}")

@@ -10,6 +10,7 @@ from torch.distributed import is_torchelastic_launched
 from hiera_dense.cli.parser import make_parser
 from hiera_dense.data.folders import VARIABLE
 from hiera_dense.errors import DataError, SetupError
+from hiera_dense.mm.record import OwnData, own_data_of
 from hiera_dense.recipes import recipe
 
 
@@ -89,16 +90,16 @@ def _config(said: str) -> str:
         raise argparse.ArgumentTypeError(f"no such file, and {error}") from None
 
 
-def _own_data_of(run: Path | None, config: str) -> ConfigDict | None:
+def _own_data_of(run: Path | None, config: str) -> OwnData | None:
     """The folder that a run was trained on, if it was trained on one."""
     record = run / Path(config).name if run else None
     if record is None or not record.is_file() or record.samefile(config):
         return None
-    return Config.fromfile(record).get("own_data")
+    return own_data_of(record)
 
 
 def _check_own_data(
-    args: argparse.Namespace, own: ConfigDict | None, record: ConfigDict | None
+    args: argparse.Namespace, own: ConfigDict | None, record: OwnData | None
 ) -> None:
     if own is None:
         if args.data:
@@ -109,7 +110,7 @@ def _check_own_data(
             f"--data {args.data}: {args.config} is the record of a run on {own.root}; expected the "
             "config that it was trained with"
         )
-    if record and tuple(record.classes) != tuple(own.classes):
+    if record and record.classes != tuple(own.classes):
         raise SetupError(
             f"{own.root} has the classes {', '.join(own.classes)}; the run was trained on "
             f"{', '.join(record.classes)} from {record.root}"

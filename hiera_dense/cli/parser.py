@@ -31,5 +31,8 @@ def ends_with_a_message(main: Callable[[], None]) -> Callable[[], None]:
             main()
         except (InputError, FileNotFoundError) as error:
             sys.exit(str(error))
+        except OSError as error:  # a full disk, a folder that cannot be written to
+            where = f"{error.filename}: " if error.filename else ""
+            sys.exit(f"{where}{error.strerror or error}")
 
     return guarded

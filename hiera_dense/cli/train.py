@@ -1,6 +1,7 @@
 """Train a detector, a segmenter, a classifier or a masked autoencoder from a config."""
 
-import os
+import argparse
+import sys
 from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 
@@ -12,16 +13,18 @@ from mmengine.config import Config
 from hiera_dense.cli.options import default_work_dir, load_config, run_parser
 from hiera_dense.cli.parser import ends_with_a_message
 from hiera_dense.data.check import check, tell
-from hiera_dense.mm.launch import build_runner, start_processes
+from hiera_dense.mm.finite import StopAtNaN
+from hiera_dense.mm.launch import build_runner, is_first_process, start_processes
 from hiera_dense.mm.preflight import check_channels, check_classes, check_dtype, check_engine
 from hiera_dense.mm.resume import resume_from
 from hiera_dense.mm.safe_loading import refuse_code
+from hiera_dense.mm.signals import ends_with_a_way_on, only_training_in
+from hiera_dense.mm.whole_models import WholeModel
 
 
 def check_own_data(cfg: Config) -> None:
     """Every process looks, so that none waits for another; one tells."""
-    is_first = os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
-    with nullcontext() if is_first else redirect_stdout(None):
+    with nullcontext() if is_first_process() else redirect_stdout(None):
         tell(cfg.own_data, check(cfg.own_data))
 
 
@@ -59,6 +62,11 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     check_engine(cfg)
     refuse_code()
+    with only_training_in(Path(cfg.work_dir)) if is_first_process() else nullcontext():
+        _train(cfg, args)
+
+
+def _train(cfg: Config, args: argparse.Namespace) -> None:
     if args.resume:
         resume_from(args.resume, cfg)
     if "own_data" in cfg and not args.skip_data_check:
@@ -68,4 +76,8 @@ def main() -> None:
     check_dtype(runner)
     check_channels(runner)
     check_classes(runner)
-    runner.train()
+    runner.register_hook(WholeModel(runner, in_part=not args.resume))
+    if not any(isinstance(hook, StopAtNaN) for hook in runner.hooks):
+        runner.register_hook(StopAtNaN())
+    with ends_with_a_way_on(runner, sys.argv):
+        runner.train()

@@ -1,5 +1,6 @@
 """Training with torch's FSDP, by mmengine's `FlexibleRunner`: what is shared out, what is saved."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
-from hiera_dense.mm.checkpoint_hook import PART, WholeFiles
+from hiera_dense.mm.checkpoint_hook import WholeFiles
 from hiera_dense.model.layers import HieraBlock
+from hiera_dense.writing import whole_file
 
 
 def each_block(module: nn.Module, recurse: bool, nonwrapped_numel: int) -> bool:
@@ -56,10 +58,11 @@ class FSDPStrategy(MMEngineFSDPStrategy):
 
     def save_checkpoint(self, filename: str, **kwargs: Any) -> None:
         """Save a checkpoint; it appears whole or not at all."""
-        part = f"{filename}{PART}"
-        super().save_checkpoint(part, **kwargs)
+        path = Path(filename)
+        with whole_file(path) if is_main_process() else nullcontext(path) as part:
+            super().save_checkpoint(str(part), **kwargs)
         if is_main_process():
-            WholeFiles().adopt(Path(part), Path(filename))
+            WholeFiles().is_written(path)
 
     def optim_state_dict(self) -> dict[str, Any]:
         """The state of the optimizer and of its wrapper, in the first process that of all.

@@ -23,14 +23,20 @@ class Pretrained:
         checkpoint: A name of published weights, a file, a URL, or a hub id.
         permissive_only: Refuse weights that are not known to allow commercial use.
         prefix: Look only at names that start so, in a file with several trunks.
+        key: Where the weights stand in a file with several state dicts, e.g. `state_dict_ema`.
     """
 
     def __init__(
-        self, checkpoint: str, permissive_only: bool = False, prefix: str | None = None
+        self,
+        checkpoint: str,
+        permissive_only: bool = False,
+        prefix: str | None = None,
+        key: str | None = None,
     ) -> None:
         self.checkpoint = checkpoint
         self.permissive_only = permissive_only
         self.prefix = prefix
+        self.key = key
 
     def __call__(self, module: nn.Module) -> None:
         """Fill a `HieraBackbone`.
@@ -39,7 +45,7 @@ class Pretrained:
             FileNotFoundError: There is no such file.
             CheckpointError: The weights do not fit; nothing was filled.
         """
-        report = fill(module, self.checkpoint, self.permissive_only, self.prefix)
+        report = fill(module, self.checkpoint, self.permissive_only, self.prefix, self.key)
         print_log(str(report), logger="current")
         if hasattr(module, "_params_init_info"):
             update_init_info(module, init_info=f"hiera_dense.Pretrained: {self.checkpoint}")

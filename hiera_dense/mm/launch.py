@@ -1,9 +1,11 @@
 """From a config to a runner, in one process or in several."""
 
+import os
 from typing import Any
 
 import torch
 from mmengine.config import Config, ConfigDict
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
@@ -16,6 +18,19 @@ def build_runner(cfg: Config) -> Any:
     if isinstance(runner.model, dict):  # as it leaves it until it trains
         runner.model = runner.strategy.build_model(runner.model)
     return runner
+
+
+def model_of(runner: Any) -> Any:
+    """The model itself, also where it trains in several processes or is augmented in tests."""
+    model = runner.model
+    while is_model_wrapper(model) or isinstance(model, BaseTTAModel):
+        model = model.module
+    return model
+
+
+def is_first_process() -> bool:
+    """Whether this is the first, or only, process; before they have found each other."""
+    return os.environ.get("RANK", os.environ.get("SLURM_PROCID", "0")) == "0"
 
 
 def start_processes(cfg: Config) -> None:

@@ -5,11 +5,13 @@ import torch
 from hiera_dense.errors import CheckpointError
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.weights.layouts import Content
-from hiera_dense.weights.load import fit, require_finite
+from hiera_dense.weights.load import fit
 from hiera_dense.weights.shapes import PATCHES, arch_of, fitting_archs, stages_of, tables_of
+from hiera_dense.weights.state_dicts import Chosen
+from hiera_dense.weights.stored import require_finite
 
 
-def describe(said: str, content: Content, metadata: dict[str, str]) -> str:
+def describe(said: str, content: Content, metadata: dict[str, str], chosen: Chosen) -> str:
     """What a file is, a line for each fact."""
     trunk = content.trunk
     patches = trunk[PATCHES]
@@ -26,10 +28,17 @@ def describe(said: str, content: Content, metadata: dict[str, str]) -> str:
         "patches": f"{patches.shape[1]} channels, {' x '.join(map(str, patches.shape[2:]))}",
         "positions": ", ".join(f"{n} {shape}" for n, shape in tables_of(trunk).items()),
         "trunk": f"{values / 1e6:.1f} M values in {len(trunk)} tensors, {patches.dtype}; {finite}",
-        "left over": content.left_over,
+        "not used": ", ".join([content.left_over, *(f"the key {key}" for key in chosen.others)]),
         **{f"says {key}": value for key, value in metadata.items()},
     }
-    return "\n".join([said, *(f"  {key:<14} {value}" for key, value in facts.items())])
+    return "\n".join(
+        [said, *(f"  {_shown(key):<14} {_shown(value)}" for key, value in facts.items())]
+    )
+
+
+def _shown(text: str) -> str:
+    """What a file says, without control characters, which could write over other lines."""
+    return (text if text.isprintable() else ascii(text))[:500]
 
 
 def check(content: Content) -> str:

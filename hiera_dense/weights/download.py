@@ -18,9 +18,17 @@ from huggingface_hub import hf_hub_download
 
 from hiera_dense.errors import CheckpointError
 from hiera_dense.weights.catalog import WEIGHTS, Weight
+from hiera_dense.weights.files import INDEX
 
 _SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors")
 WEIGHTS_FILE = "model.safetensors"
+# What a folder may hold, in this order.
+_IN_A_FOLDER = (
+    WEIGHTS_FILE,
+    f"{WEIGHTS_FILE}{INDEX}",
+    "pytorch_model.bin",
+    f"pytorch_model.bin{INDEX}",
+)
 _HUB_PREFIX = "hf-hub:"
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
@@ -52,9 +60,10 @@ def understand(source: str | Path) -> Source:
     """Tell what a source is; touches no network.
 
     Args:
-        source: A name in `catalog.WEIGHTS`, a file (.pth, .pt, .safetensors, ...) or a folder with
-            `model.safetensors`, a URL, or a repository of the Hugging Face hub: `ORG/NAME` where
-            no folder `ORG` is, or `hf-hub:ORG/NAME[/FILE]`.
+        source: A name in `catalog.WEIGHTS`; a file (.pth, .pt, .safetensors, ...); a folder with
+            `model.safetensors` or `pytorch_model.bin`, whole or in parts; a URL; or a repository
+            of the Hugging Face hub: `ORG/NAME` where no folder `ORG` is, or
+            `hf-hub:ORG/NAME[/FILE]`.
 
     Raises:
         FileNotFoundError: It looks like a file that is not there.
@@ -70,7 +79,10 @@ def understand(source: str | Path) -> Source:
         return Source(said, url=said, name=of_table[0] if of_table else None)
     path = Path(said).expanduser()
     if path.is_dir():
-        path /= WEIGHTS_FILE
+        there = [path / name for name in _IN_A_FOLDER if (path / name).is_file()]
+        if not there:
+            raise FileNotFoundError(f"{path} has none of the files {', '.join(_IN_A_FOLDER)}")
+        path = there[0]
     if path.is_file():
         return Source(said, path=path)
     in_a_folder = path.parent != Path() and path.parent.is_dir()

@@ -1,43 +1,35 @@
 """Reading and writing checkpoint files. Reading runs no code from them."""
 
-import pickle
-import re
+import io
+import json
 import tarfile
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
 import safetensors
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_safetensors
 from torch import Tensor
 
 from hiera_dense.errors import CheckpointError
+from hiera_dense.weights import pickles
+from hiera_dense.writing import whole_file
 
-_ZIP, _PICKLE = b"PK", b"\x80"
-
-
-class Inert:
-    """Stands for an object of a class of mmengine's; its attributes are what the file had."""
-
-
-class Attribute(NamedTuple):
-    """Stands for a function of a class: the name of the class, and its own."""
-
-    owner: str
-    name: str
+INDEX = ".index.json"  # ends the name of the file that lists the parts of others
+_ZIP, _PICKLE, _NUMPY = b"PK", b"\x80", b"\x93NUMPY"
 
 
 def read(path: Path | str) -> tuple[dict[str, Any], dict[str, str]]:
     """Read a checkpoint: safetensors, or what `torch.save` wrote, by content and not by name.
 
-    Of the classes that a pickle may name, only those are admitted that make up checkpoints of
-    weights and of mmengine's runs: tensors, NumPy's arrays, and, for a few classes of mmengine's,
-    `Inert` and `Attribute` in their place.
+    Each byte is compared with its checksum where the file has one. For what a pickle may hold, see
+    `pickles`.
 
     Args:
-        path: The file.
+        path: The file, or the index (`*.index.json`) of one that is in several parts.
 
     Returns:
         The content, tensors on the CPU, and the metadata (of safetensors alone).
@@ -49,15 +41,33 @@ def read(path: Path | str) -> tuple[dict[str, Any], dict[str, str]]:
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
+    if path.name.endswith(INDEX):
+        return _read_parts(path)
     with path.open("rb") as file:
         start = file.read(9)
     if start[8:9] == b"{":
         return _read_safetensors(path)
     if (start[:2] == _ZIP or start[:1] == _PICKLE) and not tarfile.is_tarfile(path):
-        return _read_torch(path, start[:2] == _ZIP), {}
+        return pickles.read(path, start[:2] == _ZIP), {}
+    kind = "NumPy's .npy" if start.startswith(_NUMPY) else "not a checkpoint"
     raise CheckpointError(
-        f"{path}: not a checkpoint; expected safetensors, or a file of torch.save (.pth, .pt)"
+        f"{path}: {kind}; expected safetensors, or a file of torch.save (.pth, .pt, .bin)"
     )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file with an object in it.
+
+    Raises:
+        CheckpointError: It is something else.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+    except (ValueError, RecursionError, OSError) as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path} holds a {type(content).__name__}; expected an object")
+    return content
 
 
 def write(
@@ -70,14 +80,19 @@ def write(
         tensors: By name.
         metadata: Kept by safetensors alone.
         wrapper: Put the tensors under this key; not for safetensors, which has none.
+
+    Raises:
+        WriteError: The disk is full, or does not let us write.
     """
     own = {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
-    part = path.with_name(f"{path.name}.part")
     if path.suffix == ".safetensors":
-        save_file(own, part, dict(metadata))
+        content = to_safetensors(own, dict(metadata))
     else:
-        torch.save({wrapper: own} if wrapper else own, part)
-    part.replace(path)
+        buffer = io.BytesIO()
+        torch.save({wrapper: own} if wrapper else own, buffer)
+        content = buffer.getvalue()
+    with whole_file(path) as part:
+        part.write_bytes(content)
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
@@ -85,84 +100,26 @@ def _read_safetensors(path: Path) -> tuple[dict[str, Any], dict[str, str]]:
         with safetensors.safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
         return load_file(path), metadata
-    except safetensors.SafetensorError as error:
+    except Exception as error:  # its own, and what torch says of a kind that it does not know
         raise CheckpointError(f"{path}: cut short or damaged: {error}") from None
 
 
-def _read_torch(path: Path, is_zip: bool) -> dict[str, Any]:
-    admitted = _admitted()
-    others = torch.serialization.get_safe_globals()
-    torch.serialization.clear_safe_globals()
-    try:
-        if is_zip:
-            _refuse_programs(path)
-        with torch.serialization.safe_globals(admitted):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # torch's own message advises to load the file unsafely.
-        patterns = (r"GLOBAL (\S+)", r"WeightsUnpickler error: ([^\n]{1,80})")
-        found = next(filter(None, (re.search(p, str(error)) for p in patterns)), None)
-        reason = found[1] if found else "no pickle of tensors"
-        raise CheckpointError(
-            f"{path}: refused, since loading it could run code: it holds more than tensors and "
-            f"plain values ({reason}); expected safetensors, or a file of these alone"
-        ) from None
-    except Exception as error:  # a damaged pickle raises nearly anything
-        raise CheckpointError(f"{path}: cut short or damaged: {error}") from None
-    finally:
-        torch.serialization.add_safe_globals(others)
-    if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: holds a {type(content).__name__}; expected a dict")
-    return content
-
-
-def _refuse_programs(path: Path) -> None:
-    """Refuse TorchScript, which torch before 2.6 runs in spite of `weights_only`."""
-    # The reader that torch.load uses: another one might see other files in the same archive.
-    if "constants.pkl" in torch._C.PyTorchFileReader(str(path)).get_all_records():
-        raise pickle.UnpicklingError("GLOBAL TorchScript")
-
-
-def _admitted() -> list[Any]:
-    """What mmengine's checkpoints name besides what weights do."""
-    # Its history of scalars, its schedule with a function in it, and its dict of a config.
-    classes = [
-        _stand_in("mmengine.logging.history_buffer.HistoryBuffer"),
-        _stand_in("mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler"),
-    ]
-
-    def attribute(owner: Any, name: str) -> Attribute:
-        if owner not in classes:
-            raise pickle.UnpicklingError("GLOBAL builtins.getattr")
-        return Attribute(owner.__name__, name)
-
-    numpy_core = getattr(np, "_core", None) or np.core
-    functions = [
-        _named(function, f"{package}.multiarray.{name}")
-        for package in ("numpy.core", "numpy._core")
-        for name, function in (
-            ("_reconstruct", numpy_core.multiarray._reconstruct),
-            ("scalar", numpy_core.multiarray.scalar),
-        )
-    ]
-    functions.append(_named(attribute, "builtins.getattr"))
-    functions.append(_named(dict, "mmengine.config.config.ConfigDict"))
-    dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
-    return [*classes, *functions, np.ndarray, np.dtype, *dtypes]
-
-
-def _stand_in(name: str) -> type:
-    """An `Inert` class that the unpickler finds under another name."""
-    module, _, own = name.rpartition(".")
-    return type(own, (Inert,), {"__module__": module})
-
-
-def _named(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """A function that the unpickler finds under another name."""
-
-    def stand_in(*args: Any) -> Any:
-        return function(*args)
-
-    stand_in.__module__, _, stand_in.__name__ = name.rpartition(".")
-    stand_in.__qualname__ = stand_in.__name__
-    return stand_in
+def _read_parts(index: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    """A checkpoint in several files beside each other, as huggingface_hub splits them."""
+    places = read_json(index).get("weight_map")
+    if not isinstance(places, dict) or not all(isinstance(p, str) for p in places.values()):
+        raise CheckpointError(f"{index}: no weight_map; expected a file name for each tensor")
+    content: dict[str, Any] = {}
+    metadata: dict[str, str] = {}
+    for name, count in Counter(places.values()).items():
+        if name != Path(name).name or name.endswith(INDEX):
+            raise CheckpointError(f"{index} names {name!r}; expected files of its own folder")
+        tensors, notes = read(index.with_name(name))
+        if set(tensors) != {tensor for tensor, place in places.items() if place == name}:
+            raise CheckpointError(
+                f"{index} names {count} tensors of {name}, which holds {len(tensors)} and not the "
+                "same; expected the index that belongs to it"
+            )
+        content |= tensors
+        metadata |= notes
+    return content, metadata

@@ -1,7 +1,6 @@
 """Models from the Hugging Face hub and to it; what `model.hub_model.HubModel` hands on."""
 
 import inspect
-import json
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -76,8 +75,4 @@ def _saved(
         return {}
     if not path.is_file():
         return {}
-    try:
-        arguments: dict[str, Any] = json.loads(path.read_text())
-    except ValueError as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from None
-    return arguments
+    return files.read_json(path)

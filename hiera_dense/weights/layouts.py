@@ -8,12 +8,10 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
-
-from torch import Tensor
 
 from hiera_dense.errors import CheckpointError
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, arch_of, fitting_archs, stages_of
+from hiera_dense.weights.stored import require_dense
 
 _TRANSFORMERS = "embeddings.patch_embeddings.projection.weight"
 _TRANSFORMERS_SAM2 = "patch_embed.projection.weight"
@@ -91,27 +89,6 @@ class Content:
         return ", ".join(f"{group} ({count})" for group, count in groups.items()) or "nothing"
 
 
-def state_dict_of(checkpoint: Mapping[str, Any]) -> State:
-    """The tensors of a checkpoint, by name.
-
-    Args:
-        checkpoint: A state dict, or one inside of `model_state` (facebookresearch/hiera), `model`
-            (facebookresearch/sam2) or `state_dict` (mmengine).
-
-    Raises:
-        CheckpointError: There is no state dict in it.
-    """
-    for key in ("model_state", "state_dict", "model"):
-        if isinstance(inner := checkpoint.get(key), Mapping):
-            checkpoint = inner
-            break
-    state = {str(name): value for name, value in checkpoint.items() if isinstance(value, Tensor)}
-    if not state:
-        found = ", ".join(str(key) for key in list(checkpoint)[:5]) or "nothing"
-        raise CheckpointError(f"no weights in it, but {found}; expected tensors by their names")
-    return state
-
-
 def recognise(state: State, prefix: str | None = None) -> Content:
     """Find the trunk in a state dict.
 
@@ -120,7 +97,8 @@ def recognise(state: State, prefix: str | None = None) -> Content:
         prefix: Look only at names that start so; None: at all.
 
     Raises:
-        CheckpointError: There is no Hiera trunk in it, or more than one.
+        CheckpointError: There is no Hiera trunk in it, or more than one, or a tensor of it is not
+            dense and floating.
     """
     found = {
         name.removesuffix(marker): marker
@@ -143,6 +121,7 @@ def recognise(state: State, prefix: str | None = None) -> Content:
         trunk[rename(name)] = state[inside[name]]
     used = {inside[name] for name in trunk_names}
     beside = {name: value for name, value in state.items() if name not in used}
+    require_dense(trunk)
     return Content(_layout(start, marker, trunk_names, beside), start, trunk, beside)
 
 

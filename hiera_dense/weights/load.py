@@ -17,8 +17,10 @@ from hiera_dense.model.arch import Arch
 from hiera_dense.model.variants import ARCHS
 from hiera_dense.weights import download, files
 from hiera_dense.weights.catalog import PERMISSIVE, WEIGHTS
-from hiera_dense.weights.layouts import Content, recognise, state_dict_of
+from hiera_dense.weights.layouts import Content, recognise
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, fitting_archs, relative_of
+from hiera_dense.weights.state_dicts import choose
+from hiera_dense.weights.stored import require_dense, require_finite, some
 
 _TRUNK = ("patch_embed.", "pos_embed", "blocks.")
 _ZERO_AT_FIRST = ("pos_embed_global", RELATIVE)  # no published file has them
@@ -56,7 +58,7 @@ class Report:
         changes = "".join(f"; {change}" for change in self.changes)
         return (
             f"{self.source}: {self.content.layout}, {self.filled} parameters filled{changes}; "
-            f"left over: {self.content.left_over}\n"
+            f"not used: {self.content.left_over}\n"
             f"licence of these weights: {self.licence or 'unknown'}"
         )
 
@@ -66,6 +68,7 @@ def load_pretrained(
     source: str | Path,
     permissive_only: bool = False,
     prefix: str | None = None,
+    key: str | None = None,
     **hub_options: Any,
 ) -> Report:
     """Fill a trunk, or a model with one, with pretrained weights.
@@ -80,6 +83,8 @@ def load_pretrained(
         source: A name in `catalog.WEIGHTS`, a file, a URL, or a hub id: see `download.understand`.
         permissive_only: Refuse weights that are not known to allow commercial use.
         prefix: Look only at names that start so, in a file with several trunks.
+        key: Where the state dict stands in a file with several, such as `state_dict_ema`: see
+            `state_dicts.choose`. The report names those that were not taken.
         **hub_options: For a repository of the hub: `revision`, `token`, `cache_dir`, ..., as for
             `huggingface_hub.hf_hub_download`.
 
@@ -92,7 +97,7 @@ def load_pretrained(
             missing, unexpected or of another shape, or values are not finite. Nothing was filled.
         TypeError: The model has no Hiera trunk.
     """
-    report = fill(model, source, permissive_only, prefix, **hub_options)
+    report = fill(model, source, permissive_only, prefix, key, **hub_options)
     # A warning, since that is what Python shows where nobody set up logging.
     logging.getLogger("hiera_dense").warning("%s", report)
     return report
@@ -103,6 +108,7 @@ def fill(
     source: str | Path,
     permissive_only: bool = False,
     prefix: str | None = None,
+    key: str | None = None,
     **hub_options: Any,
 ) -> Report:
     """`load_pretrained` without logging."""
@@ -120,21 +126,29 @@ def fill(
     if permissive_only:
         _require_permissive(place.said, licence)
     try:
-        content = recognise(state_dict_of(checkpoint), prefix)
+        chosen = choose(checkpoint, key)
+        content = recognise(chosen.state, prefix)
         state, changes = fit(content.trunk, trunk)
         own = _beside_trunk(model, trunk)
         found = {
             name: theirs
             for name, theirs in content.beside_as(own).items()
-            if content.beside[theirs].shape == own[name].shape
+            if not content.beside[theirs].is_nested
+            and content.beside[theirs].shape == own[name].shape
         }
-        require_finite({theirs: content.beside[theirs] for theirs in found.values()})
+        beside = {theirs: content.beside[theirs] for theirs in found.values()}
+        require_dense(beside)
+        require_finite(beside, {theirs: own[name] for name, theirs in found.items()})
     except CheckpointError as error:
         raise CheckpointError(f"{place.said}: {error}") from None
     if found:
-        changes = (*changes, f"{len(found)} beside the trunk among them")
+        changes = (*changes, f"{len(found)} of them in the head or decoder")
     if anew := [name for name in own if name not in found]:
-        changes = (*changes, f"starting anew: {_some(anew)}")
+        changes = (*changes, f"randomly initialised: {some(anew)}")
+    if chosen.key and (key or chosen.others):
+        changes = (*changes, f"from the key {chosen.key}")
+    if chosen.others:
+        changes = (*changes, f"not used: the keys {', '.join(chosen.others)}")
     trunk_own = trunk.state_dict()
     with torch.no_grad():
         for name, value in state.items():
@@ -167,7 +181,7 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
         names = [name for name in own if re.fullmatch(pattern, name)]
         if names and not any(name in state for name in names):
             state |= {name: torch.zeros_like(own[name]) for name in names}
-            changes.append(f"{_some(names)} {'start' if len(names) > 1 else 'starts'} at zero")
+            changes.append(f"{some(names)} {'start' if len(names) > 1 else 'starts'} at zero")
     axes = own[PATCHES].ndim
     if state[PATCHES].ndim == axes and (given := state[PATCHES].shape[1]) != trunk.in_channels:
         state[PATCHES] = _adapt_channels(state[PATCHES], trunk.in_channels)
@@ -176,22 +190,10 @@ def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, 
         state |= _absolute_win(state, trunk.arch)
         changes.append("absolute position table read as absolute win")
     _require_same_shapes(state, own, weights)
-    require_finite(state)
+    require_finite(state, own)
     for name in fitting_archs(dict(weights)):
         changes += _invisible_differences(trunk.arch, name)
     return state, tuple(changes)
-
-
-def require_finite(state: Mapping[str, Tensor]) -> None:
-    """Look at every value.
-
-    Raises:
-        CheckpointError: Some are NaN or infinite; names the tensors.
-    """
-    # The extremes, since they are found in one pass and keep a NaN.
-    bad = [n for n, value in state.items() if not torch.stack(value.aminmax()).isfinite().all()]
-    if bad:
-        raise CheckpointError(f"NaN or infinity in {_some(bad)}; expected finite weights")
 
 
 def _invisible_differences(arch: Arch, name: str) -> list[str]:
@@ -260,7 +262,7 @@ def _require_same_shapes(
     }
     if not any(problems.values()):
         return
-    lines = [f"{what}: {_some(names)}" for what, names in problems.items() if names]
+    lines = [f"{what}: {some(names)}" for what, names in problems.items() if names]
     archs, relative = fitting_archs(dict(weights)), relative_of(dict(weights))
     fits = [f"arch {' or '.join(map(repr, archs))}"] if archs else []
     fits += [f"{field} {relative[field]}" for field in ("rel_pos", "global_att_blocks") if relative]
@@ -268,11 +270,6 @@ def _require_same_shapes(
     raise CheckpointError(
         "not the weights of this trunk; " + "; ".join(lines) + (f"; {hint}" if hint else "")
     )
-
-
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more
 
 
 def _beside_trunk(model: nn.Module, trunk: nn.Module) -> State:

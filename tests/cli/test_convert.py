@@ -60,7 +60,7 @@ SAVED: dict[str, tuple[Callable[[], torch.nn.Module], Callable[..., Path], list[
         [
             "layout         FAIR classifier, images",
             "arch           tiny",
-            "left over      norm (2), h",
+            "not used       norm (2), h",
         ],
     ),
     "FAIR clips": (
@@ -81,7 +81,7 @@ SAVED: dict[str, tuple[Callable[[], torch.nn.Module], Callable[..., Path], list[
     "timm, plain": (
         lambda: peers.of_timm("hiera_tiny_224"),
         peers.save_bare,
-        ["layout         timm Hiera\n", "left over      head (4)"],
+        ["layout         timm Hiera\n", "not used       head (4)"],
     ),
     "timm, HieraDet": (
         lambda: peers.of_timm("sam2_hiera_tiny", num_classes=0),

@@ -232,7 +232,7 @@ def test_a_trained_checkpoint_is_the_start_of_another_model(
     backbone = HieraBackbone(cfg.model.backbone.arch)
     report = load_pretrained(backbone, work_dir / "iter_2.pth")
     assert report.content.layout == "hiera_dense detector or segmenter"
-    assert "8 beside the trunk among them" in report.changes
+    assert "8 of them in the head or decoder" in report.changes
     state = torch.load(work_dir / "iter_2.pth", weights_only=False)["state_dict"]
     for name, tensor in backbone.state_dict().items():
         assert torch.equal(tensor, state[f"backbone.{name}"])

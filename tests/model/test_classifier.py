@@ -72,8 +72,8 @@ def test_of_other_classes_all_but_the_last_layer_is_filled(tmp_path: Path) -> No
     ours = Classifier("tiny", num_classes=5)
     before = ours.head.projection.weight.clone()
     report = load_pretrained(ours, path)
-    assert "starting anew: head.projection.weight, head.projection.bias" in str(report)
-    assert "left over: head (2)" in str(report)
+    assert "randomly initialised: head.projection.weight, head.projection.bias" in str(report)
+    assert "not used: head (2)" in str(report)
     assert torch.equal(ours.head.projection.weight, before)
     assert torch.equal(ours.norm.weight, torch.load(path)["model_state"]["norm.weight"])
 
@@ -82,7 +82,7 @@ def test_of_other_classes_all_but_the_last_layer_is_filled(tmp_path: Path) -> No
 def test_a_masked_autoencoder_becomes_a_classifier(tmp_path: Path) -> None:
     path = peers.save_fair(peers.fair(peers.MAE["tiny"]), tmp_path)
     report = load_pretrained(HieraClassifier("tiny"), path)
-    assert "starting anew: norm.weight, norm.bias, head.projection.weight" in str(report)
+    assert "randomly initialised: norm.weight, norm.bias, head.projection.weight" in str(report)
 
 
 @torch.no_grad()

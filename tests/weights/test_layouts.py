@@ -13,8 +13,9 @@ from hiera_dense.errors import CheckpointError
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.model.variants import ARCHS
 from hiera_dense.weights.catalog import WEIGHTS
-from hiera_dense.weights.layouts import LAYOUTS, recognise, state_dict_of
+from hiera_dense.weights.layouts import LAYOUTS, recognise
 from hiera_dense.weights.shapes import arch_of, fitting_archs
+from hiera_dense.weights.state_dicts import choose
 
 Make = Callable[[], nn.Module]
 
@@ -50,7 +51,7 @@ def test_published_weights_are_recognised_as_those_of_their_arch(
     with torch.device("meta"):
         names = {name: tensor.shape for name, tensor in Hiera(arch).state_dict().items()}
         for make in peers_of(name):
-            content = recognise(state_dict_of(make().state_dict()))
+            content = recognise(choose(make().state_dict()).state)
             assert fitting_archs(content.trunk) == [arch]
             assert {n: t.shape for n, t in content.trunk.items()} == names
 
@@ -167,7 +168,7 @@ def test_other_networks_are_no_hiera() -> None:
     with pytest.raises(CheckpointError, match=r"no Hiera trunk in it: .*; it has conv1.weight, fc"):
         recognise({"conv1.weight": torch.zeros(1), "fc.weight": torch.zeros(1)})
     with pytest.raises(CheckpointError, match="no weights in it, but epoch, model; expected"):
-        state_dict_of({"epoch": 3, "model": "a string"})
+        choose({"epoch": 3, "model": "a string"})
 
 
 @pytest.mark.parametrize(

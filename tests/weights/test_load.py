@@ -22,7 +22,7 @@ from hiera_dense.errors import CheckpointError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.mm.safe_loading import load_from_file
 from hiera_dense.model.hiera import Hiera
-from hiera_dense.weights import download, files
+from hiera_dense.weights import download, files, pickles
 from hiera_dense.weights.catalog import NON_COMMERCIAL, PERMISSIVE, WEIGHTS
 from hiera_dense.weights.load import load_pretrained
 
@@ -169,7 +169,7 @@ def test_what_is_loaded_is_told_in_two_lines(
     assert_filled(trunk, weights)
     assert [record.message for record in caplog.records] == [str(report)]
     assert str(report).splitlines() == [
-        f"{path}: timm Hiera, {len(weights)} parameters filled; left over: head (2)",
+        f"{path}: timm Hiera, {len(weights)} parameters filled; not used: head (2)",
         "licence of these weights: unknown",
     ]
 
@@ -188,7 +188,7 @@ def test_a_checkpoint_of_a_training_fills_backbone_and_output_norms(
     backbone = HieraBackbone(SMALL)
     report = load_pretrained(backbone, path)
     assert_filled(backbone, trained.state_dict())
-    assert "8 beside the trunk among them; left over: neck (1)" in str(report) or not wrapped
+    assert "8 of them in the head or decoder; not used: neck (1)" in str(report) or not wrapped
     trunk = Hiera(SMALL)
     load_pretrained(trunk, path)
     assert_filled(trunk, trained.trunk.state_dict())
@@ -213,7 +213,7 @@ def test_output_norms_of_other_stages_are_left(tmp_path: Path) -> None:
     assert torch.equal(fewer.norm2.weight, trained.norm2.weight)
     path = saved(fewer.state_dict(), tmp_path)
     changes = load_pretrained(HieraBackbone(SMALL), path).changes
-    assert changes == ("4 beside the trunk among them", f"starting anew: {NEW_NORMS}")
+    assert changes == ("4 of them in the head or decoder", f"randomly initialised: {NEW_NORMS}")
     plain = HieraBackbone(SMALL, out_norm=False)
     assert "output norms" not in str(load_pretrained(plain, path))
 
@@ -297,9 +297,9 @@ def test_no_function_of_the_file_is_real(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="refused"):
         files.read(path)
     content, _ = files.read(saved(dict(loss=HistoryBuffer([1.0, 4.0], [1, 1])), tmp_path))
-    assert isinstance(content["loss"], files.Inert)
+    assert isinstance(content["loss"], pickles.Inert)
     statistics = vars(content["loss"])["statistics_methods"]
-    assert statistics["mean"] == files.Attribute("HistoryBuffer", "mean")
+    assert statistics["mean"] == pickles.Attribute("HistoryBuffer", "mean")
 
 
 def test_a_run_goes_on_with_its_history_and_its_schedule(tmp_path: Path) -> None:

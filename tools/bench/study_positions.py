@@ -22,7 +22,8 @@ from hiera_dense.data.toy import write_split
 from hiera_dense.mm.safe_loading import refuse_code
 from hiera_dense.model import pos_embed as positions
 from hiera_dense.weights import files
-from hiera_dense.weights.layouts import recognise, state_dict_of
+from hiera_dense.weights.layouts import recognise
+from hiera_dense.weights.state_dicts import choose
 
 ROOT = Path(__file__).parents[2]
 CONFIG = ROOT / "configs/study/segformer-head_hiera-xs_1xb8-600i_mask-folder-128x128.py"
@@ -53,7 +54,7 @@ def train(work_dir: Path, seed: int) -> Path:
 
 def without_positions(checkpoint: Path) -> Path:
     """A copy of a checkpoint whose position table is zero."""
-    state = state_dict_of(files.read(checkpoint)[0])
+    state = choose(files.read(checkpoint)[0]).state
     state["backbone.trunk.pos_embed"].zero_()
     copy = checkpoint.with_name("no_positions.pth")
     torch.save({"state_dict": state, "meta": {}}, copy)
@@ -74,7 +75,7 @@ def evaluate(work_dir: Path, seed: int, checkpoint: Path, name: str, side: int) 
 
 def table_of(checkpoint: Path) -> Tensor:
     """The position table of a run, shape (1, side, side, C)."""
-    table = recognise(state_dict_of(files.read(checkpoint)[0])).trunk["pos_embed"]
+    table = recognise(choose(files.read(checkpoint)[0]).state).trunk["pos_embed"]
     side = round(table.shape[1] ** 0.5)
     return table.reshape(1, side, side, -1)
 

@@ -1,0 +1,146 @@
+"""What a training does when it is asked to stop, or warned that it will be."""
+
+import os
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock, Timeout
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from hiera_dense.errors import SetupError
+from hiera_dense.mm.checkpoint_hook import BACKEND, WholeFiles
+from hiera_dense.mm.resume import last_whole_checkpoint
+
+LOCK = ".training.lock"
+_STOP = (signal.SIGINT, signal.SIGTERM)
+_WARN = signal.SIGUSR1
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal has asked the training to stop."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+class SaveWhenWarned(Hook):
+    """Saves a checkpoint after the iteration in which SIGUSR1 came, and goes on.
+
+    Batch systems send it some time before they end a job (`#SBATCH --signal=USR1@120`). The file is
+    removed after the next checkpoint is whole. Resuming from it repeats an epoch that had begun.
+    """
+
+    priority = "LOWEST"
+
+    def __init__(self) -> None:
+        self.is_warned = False
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
+    ) -> None:
+        """Save where it was asked for."""
+        if not self.is_warned:
+            return
+        self.is_warned = False
+        folder, step = Path(runner.work_dir), runner.iter + 1
+        path = folder / f"iter_{step}.pth"
+        if path.exists():  # it was time for one anyway
+            return
+        meta = dict(epoch=runner.epoch, iter=step)
+        backend = dict(backend=BACKEND)
+        runner.save_checkpoint(folder, path.name, meta=meta, by_epoch=False, backend_args=backend)
+        if is_main_process():
+            (folder / "last_checkpoint").write_text(str(path))
+            WholeFiles().remove(path)
+            runner.logger.info(f"saved {path}, since a signal warned of the end")
+
+
+@contextmanager
+def only_training_in(work_dir: Path) -> Iterator[None]:
+    """Keep others from training in the same folder, as long as this one does.
+
+    Raises:
+        SetupError: Another training runs there.
+    """
+    work_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work_dir / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise SetupError(
+            f"another training is running in {work_dir}; expected another --work-dir, or the end "
+            "of that one"
+        ) from None
+    except NotImplementedError:  # a file system that cannot lock
+        yield
+        return
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def ends_with_a_way_on(runner: Any, arguments: Sequence[str]) -> Iterator[None]:
+    """Let signals end a training with a line that says what is saved and how to go on.
+
+    Args:
+        runner: Gets a hook that saves when SIGUSR1 comes.
+        arguments: Of the command line, the program first.
+
+    Raises:
+        SystemExit: With 130 after SIGINT, 143 after SIGTERM.
+    """
+    process, hook = os.getpid(), SaveWhenWarned()
+    runner.register_hook(hook)
+
+    def stop(number: int, _: FrameType | None) -> None:
+        if os.getpid() == process:
+            raise Stopped(number)
+        if number == signal.SIGTERM:  # a worker that reads data; of SIGINT the training tells it
+            os._exit(128 + number)
+
+    def warn(number: int, _: FrameType | None) -> None:
+        hook.is_warned = True
+
+    before = {number: signal.signal(number, stop) for number in _STOP}
+    before[_WARN] = signal.signal(_WARN, warn)
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        number = getattr(error, "number", signal.SIGINT)
+        for own in before:
+            signal.signal(own, signal.SIG_IGN)  # to leave in peace
+        if is_main_process():
+            print(f"\n{_way_on(runner, signal.Signals(number).name, arguments)}", file=sys.stderr)
+        raise SystemExit(128 + number) from None
+    finally:
+        for own, handler in before.items():
+            signal.signal(own, handler)
+
+
+def go_on(arguments: Sequence[str]) -> str:
+    """The command that goes on where one has stopped."""
+    words: list[str] = []
+    for word in arguments:
+        if words and words[-1] == "--resume" and not word.startswith("-"):
+            continue  # the file that it went on from
+        words.append(word.split("=")[0] if word.startswith("--resume=") else word)
+    program, *rest = words
+    python = "python " if program.endswith(".py") else ""
+    return f"{python}{program} {shlex.join([w for w in rest if w != '--resume'])} --resume"
+
+
+def _way_on(runner: Any, name: str, arguments: Sequence[str]) -> str:
+    where = f"stopped by {name} at iteration {runner.iter}"
+    if (last := last_whole_checkpoint(Path(runner.work_dir))) is None:
+        return f"{where}; no checkpoint was saved yet, so the same command starts again"
+    return f"{where}; saved: {last}. To go on: {go_on(arguments)}"
