@@ -1,6 +1,6 @@
 """Convert Hiera weights of any layout to ours, or ours to another; --info tells what a file is.
 
-Only the trunk is converted: classifiers, decoders, necks and heads are left behind.
+Only the trunk is converted: classifiers, decoders, necks and heads are not.
 """
 
 import sys
@@ -10,6 +10,7 @@ from hiera_dense.cli.parser import ends_with_a_message, make_parser
 from hiera_dense.weights import download, files
 from hiera_dense.weights.describe import check, describe
 from hiera_dense.weights.layouts import LAYOUTS, WRAPPERS, recognise
+from hiera_dense.weights.load import not_used
 from hiera_dense.weights.state_dicts import choose
 
 _SUFFIXES = (".safetensors", ".pth", ".pt")
@@ -48,4 +49,4 @@ def main() -> None:
     tensors = LAYOUTS[args.to](content.trunk)
     notes = dict(source=args.source, licence=args.licence or known, arch=arch, layout=args.to)
     files.write(destination, tensors, {k: v for k, v in notes.items() if v}, WRAPPERS.get(args.to))
-    print(f"{destination}: {len(tensors)} tensors; left behind: {content.left_over}")
+    print(f"{destination}: {len(tensors)} tensors; not used: {not_used(content, chosen.others)}")

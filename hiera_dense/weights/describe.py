@@ -5,7 +5,7 @@ import torch
 from hiera_dense.errors import CheckpointError
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.weights.layouts import Content
-from hiera_dense.weights.load import fit
+from hiera_dense.weights.load import fit, not_used
 from hiera_dense.weights.shapes import PATCHES, arch_of, fitting_archs, stages_of, tables_of
 from hiera_dense.weights.state_dicts import Chosen
 from hiera_dense.weights.stored import require_finite
@@ -28,7 +28,7 @@ def describe(said: str, content: Content, metadata: dict[str, str], chosen: Chos
         "patches": f"{patches.shape[1]} channels, {' x '.join(map(str, patches.shape[2:]))}",
         "positions": ", ".join(f"{n} {shape}" for n, shape in tables_of(trunk).items()),
         "trunk": f"{values / 1e6:.1f} M values in {len(trunk)} tensors, {patches.dtype}; {finite}",
-        "not used": ", ".join([content.left_over, *(f"the key {key}" for key in chosen.others)]),
+        "not used": not_used(content, chosen.others),
         **{f"says {key}": value for key, value in metadata.items()},
     }
     return "\n".join(

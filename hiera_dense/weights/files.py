@@ -47,9 +47,11 @@ def read(path: Path | str) -> tuple[dict[str, Any], dict[str, str]]:
         start = file.read(9)
     if start[8:9] == b"{":
         return _read_safetensors(path)
-    if (start[:2] == _ZIP or start[:1] == _PICKLE) and not tarfile.is_tarfile(path):
+    is_numpy = start.startswith(_NUMPY) or path.suffix == ".npz"
+    is_torch = start[:2] == _ZIP or start[:1] == _PICKLE
+    if is_torch and not is_numpy and not tarfile.is_tarfile(path):
         return pickles.read(path, start[:2] == _ZIP), {}
-    kind = "NumPy's .npy" if start.startswith(_NUMPY) else "not a checkpoint"
+    kind = "an array of NumPy's" if is_numpy else "not a checkpoint"
     raise CheckpointError(
         f"{path}: {kind}; expected safetensors, or a file of torch.save (.pth, .pt, .bin)"
     )

@@ -13,6 +13,7 @@ from hiera_dense.errors import CheckpointError
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, arch_of, fitting_archs, stages_of
 from hiera_dense.weights.stored import require_dense
 
+NOTHING = "nothing"
 _TRANSFORMERS = "embeddings.patch_embeddings.projection.weight"
 _TRANSFORMERS_SAM2 = "patch_embed.projection.weight"
 # What stands beside a trunk without a prefix: classifiers, MAE decoders, norms of feature maps.
@@ -86,7 +87,7 @@ class Content:
     def left_over(self) -> str:
         """What stands beside the trunk, by first name, with the number of tensors."""
         groups = Counter(name.split(".")[0] for name in self.beside)
-        return ", ".join(f"{group} ({count})" for group, count in groups.items()) or "nothing"
+        return ", ".join(f"{group} ({count})" for group, count in groups.items()) or NOTHING
 
 
 def recognise(state: State, prefix: str | None = None) -> Content:

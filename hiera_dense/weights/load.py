@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ from hiera_dense.model.arch import Arch
 from hiera_dense.model.variants import ARCHS
 from hiera_dense.weights import download, files
 from hiera_dense.weights.catalog import PERMISSIVE, WEIGHTS
-from hiera_dense.weights.layouts import Content, recognise
+from hiera_dense.weights.layouts import NOTHING, Content, recognise
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, fitting_archs, relative_of
 from hiera_dense.weights.state_dicts import choose
 from hiera_dense.weights.stored import require_dense, require_finite, some
@@ -46,6 +46,7 @@ class Report:
         filled: Parameters that were filled.
         changes: What was not taken as it is, in words.
         licence: Of the weights; None: unknown.
+        others: Keys of further state dicts in the file, such as averaged weights (EMA).
     """
 
     source: str
@@ -53,12 +54,13 @@ class Report:
     filled: int
     changes: tuple[str, ...]
     licence: str | None
+    others: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         changes = "".join(f"; {change}" for change in self.changes)
         return (
             f"{self.source}: {self.content.layout}, {self.filled} parameters filled{changes}; "
-            f"not used: {self.content.left_over}\n"
+            f"not used: {not_used(self.content, self.others)}\n"
             f"licence of these weights: {self.licence or 'unknown'}"
         )
 
@@ -147,8 +149,6 @@ def fill(
         changes = (*changes, f"randomly initialised: {some(anew)}")
     if chosen.key and (key or chosen.others):
         changes = (*changes, f"from the key {chosen.key}")
-    if chosen.others:
-        changes = (*changes, f"not used: the keys {', '.join(chosen.others)}")
     trunk_own = trunk.state_dict()
     with torch.no_grad():
         for name, value in state.items():
@@ -158,8 +158,25 @@ def fill(
     used = set(found.values())
     left = {name: tensor for name, tensor in content.beside.items() if name not in used}
     return Report(
-        place.said, replace(content, beside=left), len(state) + len(found), changes, licence
+        place.said,
+        replace(content, beside=left),
+        len(state) + len(found),
+        changes,
+        licence,
+        chosen.others,
     )
+
+
+def not_used(content: Content, others: Sequence[str]) -> str:
+    """What a file holds besides what is taken, in words.
+
+    Args:
+        content: Of the state dict that is taken.
+        others: Keys of further state dicts.
+    """
+    keys = [f"the key {key}" for key in others]
+    left = content.left_over
+    return ", ".join(keys if keys and left == NOTHING else [left, *keys])
 
 
 def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, ...]]:

@@ -83,8 +83,6 @@ def damage_of(path: Path) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            if all(entry.filename.endswith(".npy") for entry in entries):
-                return "NumPy's .npz; expected safetensors, or a file of torch.save"
             packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
             if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
                 return "a compressed archive; expected a file as torch.save writes it"
@@ -103,7 +101,7 @@ def _refuse_programs(path: Path) -> None:
 
 
 def _refuse_made_up_bytes(path: Path, is_zip: bool) -> None:
-    """Refuse `bytearray`, which torch admits: with a number it makes up bytes to fill all memory."""
+    """Refuse `bytearray`, which torch admits: of a number it makes as many bytes."""
     if is_zip:
         content = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
     else:
