@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from hiera_dense.cli.parser import ends_with_a_message, make_parser
+from hiera_dense.errors import CheckpointError
 from hiera_dense.weights import download, files
 from hiera_dense.weights.describe import check, describe
 from hiera_dense.weights.layouts import LAYOUTS, WRAPPERS, recognise
@@ -37,15 +38,18 @@ def main() -> None:
         parser.error(f"{destination}: {problem}")
     place = download.understand(args.source)
     checkpoint, metadata = files.read(download.locate(place))
-    chosen = choose(checkpoint, args.key)
-    content = recognise(chosen.state, args.prefix)
+    try:
+        chosen = choose(checkpoint, args.key)
+        content = recognise(chosen.state, args.prefix)
+        arch = "" if args.info else check(content)
+    except CheckpointError as error:
+        raise CheckpointError(f"{args.source}: {error}") from None
     if args.info:
         print(describe(args.source, content, metadata, chosen))
         return
     known = place.weight.licence if place.weight else metadata.get("licence")
     if args.licence and known not in (None, args.licence):
         sys.exit(f"--licence {args.licence}: {args.source} has the licence {known}")
-    arch = check(content)
     tensors = LAYOUTS[args.to](content.trunk)
     notes = dict(source=args.source, licence=args.licence or known, arch=arch, layout=args.to)
     files.write(destination, tensors, {k: v for k, v in notes.items() if v}, WRAPPERS.get(args.to))
