@@ -5,6 +5,7 @@ default_hooks = dict(
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(
         type='hiera_dense.CheckpointHook', by_epoch=False, interval=5000, max_keep_ckpts=2),
+    stop_at_nan=dict(type='hiera_dense.StopAtNaN'),
     sampler_seed=dict(type='DistSamplerSeedHook'))
 env_cfg = dict(
     cudnn_benchmark=False,

@@ -1,11 +1,13 @@
 """What a training does when it is asked to stop, or warned that it will be."""
 
+import errno
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import active_children
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -14,12 +16,13 @@ from filelock import FileLock, Timeout
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
-from hiera_dense.errors import SetupError
+from hiera_dense.errors import SetupError, WriteError
 from hiera_dense.mm.checkpoint_hook import BACKEND, WholeFiles
 from hiera_dense.mm.resume import last_whole_checkpoint
 
 LOCK = ".training.lock"
 _STOP = (signal.SIGINT, signal.SIGTERM)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 _WARN = signal.SIGUSR1
 
 
@@ -56,7 +59,9 @@ class SaveWhenWarned(Hook):
             return
         meta = dict(epoch=runner.epoch, iter=step)
         backend = dict(backend=BACKEND)
-        runner.save_checkpoint(folder, path.name, meta=meta, by_epoch=False, backend_args=backend)
+        runner.save_checkpoint(
+            str(folder), path.name, meta=meta, by_epoch=False, backend_args=backend
+        )
         if is_main_process():
             (folder / "last_checkpoint").write_text(str(path))
             WholeFiles().remove(path)
@@ -90,7 +95,7 @@ def only_training_in(work_dir: Path) -> Iterator[None]:
 
 @contextmanager
 def ends_with_a_way_on(runner: Any, arguments: Sequence[str]) -> Iterator[None]:
-    """Let signals end a training with a line that says what is saved and how to go on.
+    """Let signals and a full disk end a training with what is saved and how to go on, in a line.
 
     Args:
         runner: Gets a hook that saves when SIGUSR1 comes.
@@ -98,12 +103,18 @@ def ends_with_a_way_on(runner: Any, arguments: Sequence[str]) -> Iterator[None]:
 
     Raises:
         SystemExit: With 130 after SIGINT, 143 after SIGTERM.
+        WriteError: A checkpoint, or another file, could not be written.
     """
     process, hook = os.getpid(), SaveWhenWarned()
     runner.register_hook(hook)
 
     def stop(number: int, _: FrameType | None) -> None:
         if os.getpid() == process:
+            # Readers of data first, or they would tell that this process is gone; torch would tell
+            # that they are.
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for child in active_children():
+                child.kill()
             raise Stopped(number)
         if number == signal.SIGTERM:  # a worker that reads data; of SIGINT the training tells it
             os._exit(128 + number)
@@ -120,8 +131,16 @@ def ends_with_a_way_on(runner: Any, arguments: Sequence[str]) -> Iterator[None]:
         for own in before:
             signal.signal(own, signal.SIG_IGN)  # to leave in peace
         if is_main_process():
-            print(f"\n{_way_on(runner, signal.Signals(number).name, arguments)}", file=sys.stderr)
+            where = f"stopped by {signal.Signals(number).name} at iteration {runner.iter}"
+            print(f"\n{where}; {_saved(runner, arguments)}", file=sys.stderr)
         raise SystemExit(128 + number) from None
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        raise WriteError(f"{where}{error.strerror}; {_saved(runner, arguments)}") from error
+    except WriteError as error:
+        raise WriteError(f"{error}; {_saved(runner, arguments)}") from error
     finally:
         for own, handler in before.items():
             signal.signal(own, handler)
@@ -139,8 +158,8 @@ def go_on(arguments: Sequence[str]) -> str:
     return f"{python}{program} {shlex.join([w for w in rest if w != '--resume'])} --resume"
 
 
-def _way_on(runner: Any, name: str, arguments: Sequence[str]) -> str:
-    where = f"stopped by {name} at iteration {runner.iter}"
+def _saved(runner: Any, arguments: Sequence[str]) -> str:
+    """What is there, and how to go on from it."""
     if (last := last_whole_checkpoint(Path(runner.work_dir))) is None:
-        return f"{where}; no checkpoint was saved yet, so the same command starts again"
-    return f"{where}; saved: {last}. To go on: {go_on(arguments)}"
+        return "no checkpoint was saved yet, so the same command starts again"
+    return f"saved: {last}. To go on: {go_on(arguments)}"

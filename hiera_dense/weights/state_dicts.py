@@ -39,25 +39,29 @@ def choose(checkpoint: Mapping[str, Any], key: str | None = None) -> Chosen:
         CheckpointError: There is none, none of that key, or several of which none is usual.
     """
     found = dict(_state_dicts(checkpoint))
+    if not found:
+        held = ", ".join(str(name) for name in list(checkpoint)[:5]) or "nothing"
+        raise CheckpointError(f"no weights in it, but {held}; expected tensors by their names")
     if key is not None:
-        chosen = [name for name in found if name == key or name.startswith(f"{key}.")]
-        if len(chosen) != 1:
-            where = ", ".join(filter(None, found)) or "none"
-            raise CheckpointError(f"no weights under the key {key!r}; expected one of {where}")
+        meant = [name for name in found if name == key or name.startswith(f"{key}.")]
     else:
-        usual = [name for name in found if name.split(".")[0] in _USUAL]
-        usual.sort(key=lambda name: _USUAL.index(name.split(".")[0]))
-        chosen = (usual or list(found))[:1]
-        if not chosen:
-            held = ", ".join(str(name) for name in list(checkpoint)[:5]) or "nothing"
-            raise CheckpointError(f"no weights in it, but {held}; expected tensors by their names")
-        if len(found) > 1 and not usual and chosen != [""]:
-            raise CheckpointError(
-                f"weights under the keys {', '.join(found)}; expected key= to name one of them "
-                "(`--key` of the commands)"
-            )
-    others = tuple(name for name in found if name and name not in chosen)
-    return Chosen(chosen[0], found[chosen[0]], others)
+        meant = _usual(list(found))
+    if len(meant) != 1:
+        given = f"no weights under the key {key!r}" if key else "several state dicts in it"
+        where = ", ".join(name for name in found if name) or "none"
+        raise CheckpointError(f"{given}; expected key= (--key) with one of {where}")
+    chosen = meant[0]
+    others = tuple(name for name in found if name and name != chosen)
+    return Chosen(chosen, found[chosen], others)
+
+
+def _usual(names: list[str]) -> list[str]:
+    """Those that may be meant where none is named."""
+    for key in _USUAL:
+        if there := [name for name in names if name.split(".")[0] == key]:
+            inner = [f"{key}.{usual}" for usual in _USUAL if f"{key}.{usual}" in there]
+            return inner[:1] or there
+    return [""] if "" in names else names
 
 
 def _state_dicts(checkpoint: Mapping[str, Any]) -> Iterator[tuple[str, State]]:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from multiprocessing import get_context
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -72,14 +73,29 @@ def call(main: Callable[[], None], args: list[str], variables: dict[str, str]) -
         variables: Of its environment, besides this process's.
     """
     with NamedTemporaryFile() as log:
-        process = _context().Process(target=_talk, args=(main, args, Path(log.name), variables))
-        process.start()
+        process = begin(main, args, Path(log.name), variables)
         process.join(LIMIT)
         process.kill()
         process.join()
         text = Path(log.name).read_text()
     assert process.exitcode == 0, text[-3000:]
     return text
+
+
+def begin(
+    main: Callable[[], None], args: list[str], log: Path, variables: dict[str, str]
+) -> BaseProcess:
+    """Start a tool, and return its process.
+
+    Args:
+        main: The tool.
+        args: Its arguments.
+        log: Where what it prints goes.
+        variables: Of its environment, besides this process's.
+    """
+    process = _context().Process(target=_talk, args=(main, args, log, variables))
+    process.start()
+    return process
 
 
 def _context() -> ForkServerContext:
