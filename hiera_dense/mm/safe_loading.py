@@ -75,7 +75,8 @@ def _revived(content: dict[str, Any]) -> dict[str, Any]:
     """With mmengine's own objects where its runs expect them: history and one kind of schedule."""
     if isinstance(meta := content.get("meta"), dict):
         meta.pop("config", None)  # mmengine would run it, as a program, and only warn
-    scalars = content.get("message_hub", {}).get("log_scalars", {})
+    hub = content.get("message_hub")
+    scalars = hub.get("log_scalars", {}) if isinstance(hub, dict) else {}
     for name, value in scalars.items():
         if isinstance(value, pickles.Inert):
             had = vars(value)
