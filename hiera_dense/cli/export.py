@@ -25,6 +25,7 @@ from hiera_dense.predict.export import (
     check,
     export,
     write_onnx,
+    write_program,
 )
 from hiera_dense.weights.load import load_pretrained
 from hiera_dense.writing import whole_file
@@ -133,7 +134,7 @@ def main() -> None:
             if out.suffix == ".onnx":
                 write_onnx(program, model, part, args.opset)
             else:
-                torch.export.save(program, part)
+                write_program(program, part)
             compared = check(part, model, shapes)
     except RuntimeError as error:
         sys.exit(str(error))

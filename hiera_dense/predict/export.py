@@ -3,6 +3,7 @@
 The file is compared with PyTorch before it is kept.
 """
 
+import io
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -62,6 +63,14 @@ def write_onnx(program: ExportedProgram, model: "HieraBackbone", path: Path, ops
             if not isinstance(value.shape[axis], int):
                 value.shape[axis] = name
     onnx.save(path)
+
+
+def write_program(program: ExportedProgram, path: Path) -> None:
+    """Write a traced backbone as .pt2."""
+    # Not straight to the file: torch's own writer ends the process where the disk is full.
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    path.write_bytes(buffer.getvalue())
 
 
 def read(path: Path) -> Callable[[Tensor], Sequence[Tensor]]:
