@@ -1,5 +1,6 @@
 """The command `hiera-dense`; `python -m hiera_dense` is the same."""
 
+import signal
 import sys
 from importlib import import_module
 
@@ -46,7 +47,13 @@ def main() -> None:
         print(hiera_dense.__version__)
     elif name in COMMANDS:
         sys.argv = [f"hiera-dense {name}", *rest]
-        import_module(f"hiera_dense.cli.{name.replace('-', '_')}").main()
+        if name == "train":  # a warning that the time is nearly over, which a training waits for
+            signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+        try:
+            command = import_module(f"hiera_dense.cli.{name.replace('-', '_')}")
+        except KeyboardInterrupt:
+            sys.exit(130)
+        command.main()
     else:
         sys.exit(f"hiera-dense {name}: no such command; expected {', '.join(COMMANDS)}")
 

@@ -16,7 +16,9 @@ def make_parser(description: str | None, example: str) -> argparse.ArgumentParse
         example: Its arguments in a case that people have.
     """
     parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        description=description,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     parser.epilog = f"example:\n  {parser.prog} {example}".rstrip()
     return parser
@@ -34,5 +36,8 @@ def ends_with_a_message(main: Callable[[], None]) -> Callable[[], None]:
         except OSError as error:  # a full disk, a folder that cannot be written to
             where = f"{error.filename}: " if error.filename else ""
             sys.exit(f"{where}{error.strerror or error}")
+        except KeyboardInterrupt:
+            print("\nstopped", file=sys.stderr)
+            sys.exit(130)
 
     return guarded

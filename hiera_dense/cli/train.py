@@ -18,7 +18,7 @@ from hiera_dense.mm.launch import build_runner, is_first_process, start_processe
 from hiera_dense.mm.preflight import check_channels, check_classes, check_dtype, check_engine
 from hiera_dense.mm.resume import resume_from
 from hiera_dense.mm.safe_loading import refuse_code
-from hiera_dense.mm.signals import ends_with_a_way_on, only_training_in
+from hiera_dense.mm.signals import Signals, ends_with_a_way_on, only_training_in
 from hiera_dense.mm.whole_models import WholeModel
 
 
@@ -62,11 +62,15 @@ def main() -> None:
         cfg.auto_scale_lr.enable = True
     check_engine(cfg)
     refuse_code()
-    with only_training_in(Path(cfg.work_dir)) if is_first_process() else nullcontext():
-        _train(cfg, args)
+    work_dir = Path(cfg.work_dir)
+    with (
+        only_training_in(work_dir) if is_first_process() else nullcontext(),
+        ends_with_a_way_on(work_dir, sys.argv) as signals,
+    ):
+        _train(cfg, args, signals)
 
 
-def _train(cfg: Config, args: argparse.Namespace) -> None:
+def _train(cfg: Config, args: argparse.Namespace, signals: Signals) -> None:
     if args.resume:
         resume_from(args.resume, cfg)
     if "own_data" in cfg and not args.skip_data_check:
@@ -79,5 +83,5 @@ def _train(cfg: Config, args: argparse.Namespace) -> None:
     runner.register_hook(WholeModel(runner, in_part=not args.resume))
     if not any(isinstance(hook, StopAtNaN) for hook in runner.hooks):
         runner.register_hook(StopAtNaN())
-    with ends_with_a_way_on(runner, sys.argv):
-        runner.train()
+    runner.register_hook(signals)
+    runner.train()

@@ -82,4 +82,4 @@ def _lost(state: Mapping[str, Any]) -> list[str]:
 
 def _last_of(runner: Any) -> str:
     found = last_whole_checkpoint(Path(runner.work_dir))
-    return f"The last checkpoint, {found}, is finite" if found else "No checkpoint was saved yet"
+    return f"The last checkpoint is {found}" if found else "No checkpoint was saved yet"

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeGuard
 from hiera_dense.errors import SetupError
 
 _NAME = "own_data"
+_LARGEST = 1_000_000  # bytes; a record has some thousand
 _CONSTANTS = {"inf": float("inf"), "nan": float("nan")}  # as they are written out
 
 
@@ -33,11 +34,13 @@ def own_data_of(record: Path) -> OwnData | None:
     """
     problem = f"{record} lies beside the checkpoint and is not run; expected own_data in it as "
     try:
+        if record.stat().st_size > _LARGEST:
+            raise ValueError(f"it has {record.stat().st_size} bytes")
         text = record.read_text("utf-8")
         if _NAME not in text:
             return None
         values = [_plain(node.value) for node in ast.parse(text).body if _is_own_data(node)]
-    except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
+    except (ValueError, TypeError, OSError, SyntaxError, RecursionError, MemoryError) as error:
         raise SetupError(f"{problem}plain values, as in the record of a run ({error})") from None
     if not values:
         return None
@@ -45,7 +48,8 @@ def own_data_of(record: Path) -> OwnData | None:
         case {"root": str(root), "classes": tuple() | list() as classes} if all(
             isinstance(name, str) for name in classes
         ):
-            return OwnData(root, tuple(classes))
+            if "\0" not in root and root.isprintable():
+                return OwnData(root, tuple(classes))
     raise SetupError(f"{problem}dict(root=..., classes=(...))")
 
 

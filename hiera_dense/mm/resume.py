@@ -24,13 +24,19 @@ def resume_from(checkpoint: str, cfg: Config) -> None:
             return
         checkpoint = str(found)
     cfg.resume, cfg.load_from = True, checkpoint
+    record = record_of(checkpoint)
+    for name in ("iter", "epoch"):
+        last = cfg.get("train_cfg", {}).get(f"max_{name}s")
+        if last is not None and record[name] > last:
+            raise SetupError(
+                f"{checkpoint}: meta.{name} is {record[name]}, train_cfg.max_{name}s {last}; "
+                "expected a run that is not over"
+            )
     cfg.setdefault("randomness", {})
     if cfg.randomness.get("seed") is None:
         # mmengine sets it again on resuming, but only after it has built the data loader, whose
         # order of images then is another one.
-        cfg.randomness.seed = record_of(checkpoint).get("seed")
-    else:
-        record_of(checkpoint)
+        cfg.randomness.seed = record.get("seed")
 
 
 def record_of(checkpoint: str) -> dict[str, Any]:
@@ -53,8 +59,12 @@ def record_of(checkpoint: str) -> dict[str, Any]:
             raise SetupError(
                 f"{checkpoint}: meta.{name} is {number!r}; expected a number from 0 on"
             )
-    if not isinstance(meta.get("seed"), int | None):
-        raise SetupError(f"{checkpoint}: meta.seed is {meta['seed']!r}; expected a number or None")
+    seed = meta.get("seed")
+    if seed is not None and (type(seed) is not int or not 0 <= seed < 2**32):
+        raise SetupError(f"{checkpoint}: meta.seed is {seed!r}; expected 0 to 2^32 - 1, or None")
+    for name in ("log_scalars", "runtime_info", "resumed_keys"):
+        if not isinstance(content["message_hub"].get(name), dict):
+            raise SetupError(f"{checkpoint}: message_hub has no {name}; {expected}")
     return meta
 
 
@@ -78,10 +88,9 @@ def last_whole_checkpoint(folder: Path, tell: bool = False) -> Path | None:
     numbers = {path: int(m[1]) for path in folder.glob("*.pth") if (m := _named(path))}
     found = sorted(numbers, key=lambda path: numbers[path], reverse=True)
     if (named := folder / _pointer(folder)) in found:
-        later = found[: found.index(named)]
-        written = named.stat().st_mtime_ns
-        first = [*(p for p in later if p.stat().st_mtime_ns > written), named]
-        found = list(dict.fromkeys([*first, *found]))
+        written = {path: path.stat().st_mtime_ns for path in found}
+        later = sorted((p for p in found if written[p] > written[named]), key=lambda p: written[p])
+        found = list(dict.fromkeys([*reversed(later), named, *found]))
     for path in found:
         if (damage := damage_of(path)) is None:
             return path

@@ -18,6 +18,7 @@ from mmengine.hooks import Hook
 
 from hiera_dense.errors import SetupError, WriteError
 from hiera_dense.mm.checkpoint_hook import BACKEND, WholeFiles
+from hiera_dense.mm.launch import is_first_process
 from hiera_dense.mm.resume import last_whole_checkpoint
 
 LOCK = ".training.lock"
@@ -29,27 +30,33 @@ _WARN = signal.SIGUSR1
 class Stopped(KeyboardInterrupt):
     """A signal has asked the training to stop."""
 
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
 
+class Signals(Hook):
+    """What signals ask of a training, and what it does about them after an iteration.
 
-class SaveWhenWarned(Hook):
-    """Saves a checkpoint after the iteration in which SIGUSR1 came, and goes on.
-
-    Batch systems send it some time before they end a job (`#SBATCH --signal=USR1@120`). The file is
-    removed after the next checkpoint is whole. Resuming from it repeats an epoch that had begun.
+    SIGUSR1, which batch systems send some time before they end a job
+    (`#SBATCH --signal=USR1@120`), saves a checkpoint; it is removed after the next one is whole.
+    Resuming from it repeats an epoch that had begun.
     """
 
     priority = "LOWEST"
 
     def __init__(self) -> None:
         self.is_warned = False
+        self.stopped_by: int | None = None
+        self.iterations: int | None = None
+
+    def before_train(self, runner: Any) -> None:
+        """Count from where the training begins."""
+        self.iterations = runner.iter
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None
     ) -> None:
         """Save where it was asked for."""
+        self.iterations = runner.iter + 1
+        if self.stopped_by:  # and somebody has caught the exception, as mmengine does in places
+            raise Stopped
         if not self.is_warned:
             return
         self.is_warned = False
@@ -94,53 +101,59 @@ def only_training_in(work_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def ends_with_a_way_on(runner: Any, arguments: Sequence[str]) -> Iterator[None]:
+def ends_with_a_way_on(work_dir: Path, arguments: Sequence[str]) -> Iterator[Signals]:
     """Let signals and a full disk end a training with what is saved and how to go on, in a line.
 
     Args:
-        runner: Gets a hook that saves when SIGUSR1 comes.
+        work_dir: Of the training.
         arguments: Of the command line, the program first.
+
+    Yields:
+        A hook for the runner, once there is one.
 
     Raises:
         SystemExit: With 130 after SIGINT, 143 after SIGTERM.
         WriteError: A checkpoint, or another file, could not be written.
     """
-    process, hook = os.getpid(), SaveWhenWarned()
-    runner.register_hook(hook)
+    process, asked = os.getpid(), Signals()
 
     def stop(number: int, _: FrameType | None) -> None:
         if os.getpid() == process:
             # Readers of data first, or they would tell that this process is gone; torch would tell
             # that they are.
+            asked.stopped_by = number
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
             for child in active_children():
                 child.kill()
-            raise Stopped(number)
+            raise Stopped
         if number == signal.SIGTERM:  # a worker that reads data; of SIGINT the training tells it
             os._exit(128 + number)
 
     def warn(number: int, _: FrameType | None) -> None:
-        hook.is_warned = True
+        asked.is_warned = True
 
     before = {number: signal.signal(number, stop) for number in _STOP}
     before[_WARN] = signal.signal(_WARN, warn)
     try:
-        yield
-    except KeyboardInterrupt as error:
-        number = getattr(error, "number", signal.SIGINT)
+        yield asked
+    except BaseException as error:
         for own in before:
             signal.signal(own, signal.SIG_IGN)  # to leave in peace
-        if is_main_process():
-            where = f"stopped by {signal.Signals(number).name} at iteration {runner.iter}"
-            print(f"\n{where}; {_saved(runner, arguments)}", file=sys.stderr)
-        raise SystemExit(128 + number) from None
-    except OSError as error:
-        if error.errno not in _FULL:
-            raise
-        where = f"{error.filename}: " if error.filename else ""
-        raise WriteError(f"{where}{error.strerror}; {_saved(runner, arguments)}") from error
-    except WriteError as error:
-        raise WriteError(f"{error}; {_saved(runner, arguments)}") from error
+        if number := asked.stopped_by:
+            if is_first_process():
+                name = signal.Signals(number).name
+                where = f" at iteration {asked.iterations}" if asked.iterations is not None else ""
+                way_on = f"stopped by {name}{where}; {_saved(work_dir, arguments)}"
+                sys.stdout.flush()
+                print(f"\n{way_on}", file=sys.stderr, flush=True)
+            raise SystemExit(128 + number) from None
+        if isinstance(error, WriteError):
+            raise WriteError(f"{error}; {_saved(work_dir, arguments)}") from error
+        if isinstance(error, OSError) and error.errno in _FULL:
+            where = f"{error.filename}: " if error.filename else ""
+            problem = f"{where}{error.strerror}"
+            raise WriteError(f"{problem}; {_saved(work_dir, arguments)}") from error
+        raise
     finally:
         for own, handler in before.items():
             signal.signal(own, handler)
@@ -154,12 +167,13 @@ def go_on(arguments: Sequence[str]) -> str:
             continue  # the file that it went on from
         words.append(word.split("=")[0] if word.startswith("--resume=") else word)
     program, *rest = words
-    python = "python " if program.endswith(".py") else ""
-    return f"{python}{program} {shlex.join([w for w in rest if w != '--resume'])} --resume"
+    if program.endswith(".py"):
+        program = f"python {shlex.quote(program)}"
+    return f"{program} {shlex.join([w for w in rest if w != '--resume'])} --resume"
 
 
-def _saved(runner: Any, arguments: Sequence[str]) -> str:
+def _saved(work_dir: Path, arguments: Sequence[str]) -> str:
     """What is there, and how to go on from it."""
-    if (last := last_whole_checkpoint(Path(runner.work_dir))) is None:
+    if (last := last_whole_checkpoint(work_dir)) is None:
         return "no checkpoint was saved yet, so the same command starts again"
     return f"saved: {last}. To go on: {go_on(arguments)}"

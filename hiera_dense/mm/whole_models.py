@@ -1,16 +1,18 @@
 """A checkpoint is of the model that is evaluated or goes on, or it is refused."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from hiera_dense.errors import CheckpointError
 from hiera_dense.mm.launch import model_of
-from hiera_dense.weights.stored import is_finite, some
+from hiera_dense.mm.whole_training import compare_training
+from hiera_dense.weights.stored import FLOATING, is_finite, some
 
 _WRAPPER = "module."
 
@@ -49,13 +51,10 @@ class WholeModel(Hook):
             raise CheckpointError(f"not the weights of this model; {_said(problems)}")
         if problems:
             print_log(f"filled in part; {_said(problems)}", logger="current")
-        parts = {"": state, "optimizer: ": checkpoint.get("optimizer")}
-        parts["ema_state_dict: "] = checkpoint.get("ema_state_dict")
-        bad = [f"{part}{name}" for part in parts for name in not_finite(parts[part])]
-        if bad:
+        if bad := list(islice(not_finite(state), 5)):
             raise CheckpointError(f"NaN or infinity in {some(bad)}; expected finite weights")
-        if not self.in_part and "optimizer" in checkpoint:
-            self._compare_training(runner, checkpoint)
+        if runner._resume:
+            compare_training(runner, checkpoint)
 
     def _problems(self, state: Any) -> dict[str, list[str]]:
         if not isinstance(state, Mapping):
@@ -68,15 +67,17 @@ class WholeModel(Hook):
             "of another kind": [],
         }
         there = {str(name).removeprefix(_WRAPPER): value for name, value in state.items()}
-        found["missing"] = [name for name in self.own if name not in there]
+        for name in self.own.keys() - there.keys():
+            # Files of torch before 0.4.1 do not have it, and nothing depends on it.
+            found["missing"] += [] if name.endswith(".num_batches_tracked") else [name]
+        found["missing"].sort(key=list(self.own).index)
         for name, value in there.items():
-            if not isinstance(value, Tensor) or name not in self.own:
+            if name not in self.own:
                 found["unexpected"] += [name] if isinstance(value, Tensor) else []
                 continue
             shape, dtype = self.own[name]
-            floating = value.is_floating_point() and value.element_size() > 1
-            if value.is_nested or value.is_sparse or floating != dtype.is_floating_point:
-                found["of another kind"].append(f"{name} {value.dtype}, expected {dtype}")
+            if kind := _other_kind(value, dtype):
+                found["of another kind"].append(f"{name} {kind}, expected {dtype}")
             elif value.shape != shape:
                 shapes = f"{name} {tuple(value.shape)}, expected {tuple(shape)}"
                 found["of another shape"].append(shapes)
@@ -84,39 +85,36 @@ class WholeModel(Hook):
                 found["fitting"].append(name)
         return {what: names for what, names in found.items() if names or what == "fitting"}
 
-    @staticmethod
-    def _compare_training(runner: Any, checkpoint: Mapping[str, Any]) -> None:
-        """Optimizer and schedules go on only in a training of the same kind."""
-        wrapper = getattr(runner, "optim_wrapper", None)
-        theirs = checkpoint["optimizer"].get("param_groups", [])
-        if isinstance(wrapper, OptimWrapper) and theirs:
-            sizes = [len(group["params"]) for group in theirs]
-            own = [len(group["params"]) for group in wrapper.optimizer.param_groups]
-            if sizes != own:
-                raise CheckpointError(
-                    f"its optimizer has {len(sizes)} groups of {sum(sizes)} parameters, that of "
-                    f"the config {len(own)} of {sum(own)}; expected the optim_wrapper of the run"
-                )
-        schedules = getattr(runner, "param_schedulers", None)
-        saved = checkpoint.get("param_schedulers")
-        if isinstance(schedules, list) and isinstance(saved, list) and len(saved) != len(schedules):
-            raise CheckpointError(
-                f"it has {len(saved)} schedules (param_scheduler), the config {len(schedules)}; "
-                "expected those of the run"
-            )
-
 
 def not_finite(content: Any) -> Iterator[str]:
-    """Where tensors with NaN or infinite values stand in nested containers."""
+    """Where tensors with values that are not finite, or not dense, stand in nested containers."""
     if isinstance(content, Tensor):
-        if content.is_floating_point() and not is_finite(content):
+        if content.is_floating_point() and (_other_kind(content, content.dtype) or _lost(content)):
             yield ""
-    elif isinstance(content, Mapping):
-        for key, value in content.items():
-            yield from (f"{key}.{name}".rstrip(".") for name in not_finite(value))
-    elif isinstance(content, list):
-        for key, value in enumerate(content):
-            yield from (f"{key}.{name}".rstrip(".") for name in not_finite(value))
+        return
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(content, Mapping):
+        items = content.items()
+    elif isinstance(content, list | tuple):
+        items = enumerate(content)
+    for key, value in items:
+        yield from (f"{key}.{name}".rstrip(".") for name in not_finite(value))
+
+
+def _lost(tensor: Tensor) -> bool:
+    return not is_finite(tensor)
+
+
+def _other_kind(value: Any, dtype: torch.dtype) -> str | None:
+    """What a value is where it cannot fill a parameter or buffer of a dtype."""
+    if not isinstance(value, Tensor):
+        return f"is a {type(value).__name__}"
+    if value.is_nested or value.is_quantized or value.layout != torch.strided:
+        return f"{value.dtype}, not dense"
+    floating = value.dtype in FLOATING
+    if floating != dtype.is_floating_point or (not floating and value.is_complex()):
+        return str(value.dtype)
+    return str(value.dtype) if not floating and value.is_floating_point() else None
 
 
 def _said(problems: Mapping[str, list[str]]) -> str:

@@ -8,7 +8,7 @@ from hiera_dense.weights.layouts import Content
 from hiera_dense.weights.load import fit, not_used
 from hiera_dense.weights.shapes import PATCHES, arch_of, fitting_archs, stages_of, tables_of
 from hiera_dense.weights.state_dicts import Chosen
-from hiera_dense.weights.stored import require_finite
+from hiera_dense.weights.stored import require_finite, shown
 
 
 def describe(said: str, content: Content, metadata: dict[str, str], chosen: Chosen) -> str:
@@ -32,13 +32,8 @@ def describe(said: str, content: Content, metadata: dict[str, str], chosen: Chos
         **{f"says {key}": value for key, value in metadata.items()},
     }
     return "\n".join(
-        [said, *(f"  {_shown(key):<14} {_shown(value)}" for key, value in facts.items())]
+        [said, *(f"  {shown(key):<14} {shown(value, 500)}" for key, value in facts.items())]
     )
-
-
-def _shown(text: str) -> str:
-    """What a file says, without control characters, which could write over other lines."""
-    return (text if text.isprintable() else ascii(text))[:500]
 
 
 def check(content: Content) -> str:

@@ -4,6 +4,7 @@ import inspect
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import torch
 from torch import nn
 
 from hiera_dense.errors import CheckpointError
@@ -33,6 +34,7 @@ def build_filled(
     known = {name: value for name, value in known.items() if _takes(kind, name)}
     if "arch" not in (arguments := {**known, **own}):
         raise CheckpointError(f"{source}: nothing says which arch it is; expected arch=...")
+    _require_of_that_size(kind, arguments, download.locate(place, **options))
     model: Any = kind(**arguments)
     report = load_pretrained(model, source, permissive_only, **options)
     model.licence = report.licence
@@ -44,6 +46,20 @@ def write(model: nn.Module, folder: Path, licence: str | None) -> None:
     """The weights of a model as `model.safetensors`, with their licence."""
     metadata = {"format": "pt"} | ({"licence": licence} if licence else {})
     files.write(folder / download.WEIGHTS_FILE, model.state_dict(), metadata, None)
+
+
+def _require_of_that_size(kind: type, arguments: dict[str, Any], path: Path) -> None:
+    """Refuse arguments of a stranger for a model that is far larger than its weights."""
+    with torch.device("meta"):
+        probe = kind(**{name: value for name, value in arguments.items() if name != "compile"})
+    values = sum(tensor.numel() for tensor in probe.state_dict().values())
+    parts = path.parent.glob("*") if path.name.endswith(files.INDEX) else [path]
+    size = sum(part.stat().st_size for part in parts)
+    if values > 4 * size:  # an eighth of the smallest type, so that it is no question of types
+        raise CheckpointError(
+            f"{_CONFIG} asks for a model of {values:,} values; {path} has {size:,} bytes; expected "
+            "the arguments that the weights were saved with"
+        )
 
 
 def _takes(model: type, argument: str) -> bool:

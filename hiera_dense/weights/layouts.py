@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from hiera_dense.errors import CheckpointError
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, arch_of, fitting_archs, stages_of
-from hiera_dense.weights.stored import require_dense
+from hiera_dense.weights.stored import require_dense, shown, some
 
 NOTHING = "nothing"
 _TRANSFORMERS = "embeddings.patch_embeddings.projection.weight"
@@ -87,7 +87,7 @@ class Content:
     def left_over(self) -> str:
         """What stands beside the trunk, by first name, with the number of tensors."""
         groups = Counter(name.split(".")[0] for name in self.beside)
-        return ", ".join(f"{group} ({count})" for group, count in groups.items()) or NOTHING
+        return ", ".join(f"{shown(group)} ({n})" for group, n in groups.most_common(20)) or NOTHING
 
 
 def recognise(state: State, prefix: str | None = None) -> Content:
@@ -123,6 +123,10 @@ def recognise(state: State, prefix: str | None = None) -> Content:
     used = {inside[name] for name in trunk_names}
     beside = {name: value for name, value in state.items() if name not in used}
     require_dense(trunk)
+    if not trunk[PATCHES].ndim:
+        raise CheckpointError(
+            f"{start}{marker} is a single number; expected a convolution's weight"
+        )
     return Content(_layout(start, marker, trunk_names, beside), start, trunk, beside)
 
 
@@ -135,11 +139,11 @@ def _our_name(name: str) -> str:
 def _no_single_trunk(state: State, prefixes: Iterable[str], prefix: str | None) -> str:
     if starts := sorted(prefixes):
         return f"several trunks in it, under {', '.join(map(repr, starts))}; expected a prefix"
-    names = ", ".join(list(state)[:4])
+    names = some(list(state))
     where = f" under the prefix {prefix!r}" if prefix else ""
     return (
         f"no Hiera trunk in it{where}: no name ends with {PATCHES} (Hiera, timm, SAM 2) or with "
-        f"{_TRANSFORMERS} (transformers); it has {names}, ..."
+        f"{_TRANSFORMERS} (transformers); it has {names}"
     )
 
 

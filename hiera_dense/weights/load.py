@@ -20,7 +20,7 @@ from hiera_dense.weights.catalog import PERMISSIVE, WEIGHTS
 from hiera_dense.weights.layouts import NOTHING, Content, recognise
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, fitting_archs, relative_of
 from hiera_dense.weights.state_dicts import choose
-from hiera_dense.weights.stored import require_dense, require_finite, some
+from hiera_dense.weights.stored import require_dense, require_finite, shown, some
 
 _TRUNK = ("patch_embed.", "pos_embed", "blocks.")
 _ZERO_AT_FIRST = ("pos_embed_global", RELATIVE)  # no published file has them
@@ -174,7 +174,7 @@ def not_used(content: Content, others: Sequence[str]) -> str:
         content: Of the state dict that is taken.
         others: Keys of further state dicts.
     """
-    keys = [f"the key {key}" for key in others]
+    keys = [f"the key {shown(key)}" for key in others]
     left = content.left_over
     return ", ".join(keys if keys and left == NOTHING else [left, *keys])
 

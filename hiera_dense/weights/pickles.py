@@ -5,9 +5,11 @@ and of mmengine's runs: tensors, NumPy's arrays, and, for a few classes of mmeng
 `Attribute` in their place.
 """
 
+import io
 import pickle
 import pickletools
 import re
+import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +20,10 @@ import torch
 from torch import Tensor
 
 from hiera_dense.errors import CheckpointError
+from hiera_dense.weights.stored import shown
+
+_LEGACY = 5  # pickles in a file of torch before 1.6
+_LONGEST = 200  # characters of the name of a class
 
 
 class Inert:
@@ -49,16 +55,20 @@ def read(path: Path, is_zip: bool) -> dict[str, Any]:
             _refuse_programs(path)
             if damage := damage_of(path):
                 raise CheckpointError(f"{path}: {damage}")
-        _refuse_made_up_bytes(path, is_zip)
+        _look_through(path, is_zip)
         with torch.serialization.safe_globals(admitted):
             # Mapped, no tensor can reach beyond the file, whatever sizes the pickle claims.
             content = torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
-        _take_into_memory(content)
+        _take_into_memory(content, path.stat().st_size)
     except CheckpointError:
         raise
     except pickle.UnpicklingError as error:
         # torch's own message advises to load the file unsafely.
-        patterns = (r"GLOBAL (\S+)", r"WeightsUnpickler error: ([^\n]{1,80})")
+        patterns = (
+            r"GLOBAL (\S+)",
+            r"WeightsUnpickler error: ([^\n]{1,80})",
+            r"((?:Unsupported|Trying)[^\n]{1,80})",
+        )
         found = next(filter(None, (re.search(p, str(error)) for p in patterns)), None)
         reason = found[1] if found else "no pickle of tensors"
         raise CheckpointError(
@@ -66,7 +76,8 @@ def read(path: Path, is_zip: bool) -> dict[str, Any]:
             f"plain values ({reason}); expected safetensors, or a file with nothing else in it"
         ) from None
     except Exception as error:  # a damaged pickle raises nearly anything
-        raise CheckpointError(f"{path}: cut short or damaged: {error}") from None
+        said = shown(str(error) or type(error).__name__, 300)
+        raise CheckpointError(f"{path}: cut short or damaged: {said}") from None
     finally:
         torch.serialization.add_safe_globals(others)
     if not isinstance(content, dict):
@@ -86,11 +97,33 @@ def damage_of(path: Path) -> str | None:
             packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
             if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
                 return "a compressed archive; expected a file as torch.save writes it"
+            if {entry.filename: _start_of(archive, entry) for entry in entries} != _starts(path):
+                return "two lists of what is in it, and not the same; expected one"
             if name := archive.testzip():
-                return f"cut short or damaged: the checksum of {name} is another"
+                return (
+                    f"cut short or damaged: the checksum of {shown(name)} is another (or none was "
+                    "written, by torch.serialization.set_crc32_options(False))"
+                )
     except Exception as error:  # damaged archives raise nearly anything
-        return f"cut short or damaged: {error}"
+        return f"cut short or damaged: {shown(str(error) or type(error).__name__, 300)}"
     return None
+
+
+def _start_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
+    """Where the content of a file in an archive begins, after its own header."""
+    assert archive.fp
+    archive.fp.seek(entry.header_offset + 26)
+    name, extra = struct.unpack("<HH", archive.fp.read(4))
+    return entry.header_offset + 30 + int(name) + int(extra)
+
+
+def _starts(path: Path) -> dict[str, int]:
+    """The same as torch sees it, which might see other files in the same archive."""
+    reader: Any = torch._C.PyTorchFileReader(str(path))
+    with zipfile.ZipFile(path) as archive:
+        folder = archive.namelist()[0].split("/")[0]
+    names = reader.get_all_records()
+    return {f"{folder}/{name}": reader.get_record_offset(name) for name in names}
 
 
 def _refuse_programs(path: Path) -> None:
@@ -100,22 +133,35 @@ def _refuse_programs(path: Path) -> None:
         raise pickle.UnpicklingError("GLOBAL TorchScript")
 
 
-def _refuse_made_up_bytes(path: Path, is_zip: bool) -> None:
-    """Refuse `bytearray`, which torch admits: of a number it makes as many bytes."""
+def _look_through(path: Path, is_zip: bool) -> None:
+    """Refuse what torch's reader of weights would take much time or memory for.
+
+    That is `bytearray`, which makes as many bytes as a number says, and names and whole numbers of
+    thousands of digits.
+    """
     if is_zip:
         content = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
+        files = [io.BytesIO(content)]
     else:
-        content = path.read_bytes()
-    if b"bytearray" not in content:
-        return
-    for code, argument, _ in pickletools.genops(content):
-        if code.name == "GLOBAL" and argument == "builtins bytearray":
-            raise pickle.UnpicklingError("GLOBAL builtins.bytearray")
+        files = [io.BytesIO(path.read_bytes())] * _LEGACY  # which goes on where the one before ends
+    for file in files:
+        for code, argument, _ in pickletools.genops(file):
+            if code.name in ("GLOBAL", "INST") and argument == "builtins bytearray":
+                raise pickle.UnpicklingError("GLOBAL builtins.bytearray")
+            is_long = isinstance(argument, int) and argument.bit_length() > 64
+            if is_long or (code.name in ("GLOBAL", "INST") and len(str(argument)) > _LONGEST):
+                raise ValueError("a name or a number in it is too long")
 
 
-def _take_into_memory(content: Any) -> None:
-    """Replace tensors by copies, wherever they stand; the file can then be removed."""
+def _take_into_memory(content: Any, limit: int) -> None:
+    """Replace tensors by copies, wherever they stand; the file can then be removed.
+
+    Args:
+        content: What was read.
+        limit: Bytes of the file, which all values together cannot exceed.
+    """
     boxes, seen = [content], set()
+    copies: dict[int, torch.UntypedStorage] = {}
     while boxes:
         box = boxes.pop()
         if id(box) in seen:
@@ -125,17 +171,25 @@ def _take_into_memory(content: Any) -> None:
             if isinstance(value, dict | list | tuple):
                 boxes.append(value)
             elif isinstance(value, Tensor) and not isinstance(box, tuple):
-                box[key] = _copy(value, key)
+                box[key] = _copy(value, shown(str(key)), copies, limit)
 
 
-def _copy(tensor: Tensor, name: Any) -> Tensor:
+def _copy(tensor: Tensor, name: str, copies: dict[int, torch.UntypedStorage], limit: int) -> Tensor:
+    """A tensor in memory of its own; those that share their values go on to share them."""
     if tensor.is_meta:
         raise ValueError(f"{name} has no values")
     if tensor.is_nested or tensor.is_quantized or tensor.layout != torch.strided:
         return tensor
-    if tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+    storage = tensor.untyped_storage()
+    place, size = storage.data_ptr(), storage.nbytes()
+    is_new = place not in copies or copies[place].nbytes() != size
+    total = sum(copy.nbytes() for copy in copies.values()) + (size if is_new else 0)
+    if tensor.numel() * tensor.element_size() > size or total > limit:
         raise ValueError(f"{name} claims more values than the file has")
-    return tensor.clone()
+    if is_new:
+        copies[place] = storage.clone()  # type: ignore[no-untyped-call]
+    view = torch.empty(0, dtype=tensor.dtype)
+    return view.set_(copies[place], tensor.storage_offset(), tensor.shape, tensor.stride())
 
 
 def _admitted() -> list[Any]:
@@ -144,6 +198,7 @@ def _admitted() -> list[Any]:
     classes = [
         _stand_in("mmengine.logging.history_buffer.HistoryBuffer"),
         _stand_in("mmengine.optim.scheduler.param_scheduler.OneCycleParamScheduler"),
+        _stand_in("argparse.Namespace"),  # of facebookresearch's trainings
     ]
 
     def attribute(owner: Any, name: str) -> Attribute:
@@ -162,8 +217,16 @@ def _admitted() -> list[Any]:
     ]
     functions.append(_named(attribute, "builtins.getattr"))
     functions.append(_named(dict, "mmengine.config.config.ConfigDict"))
+    functions.append(_named(lambda *_: {}, "collections.defaultdict"))
+    functions += [list, int, float]  # which such a dict makes new entries with
+    functions += [_named(_joined, f"pathlib.{kind}Path") for kind in ("Posix", "Windows")]
     dtypes = {type(np.dtype(code)) for code in "?bBhHiIlLqQefd"}
     return [*classes, *functions, np.ndarray, np.dtype, *dtypes]
+
+
+def _joined(*parts: Any) -> str:
+    """A path, as text."""
+    return "/".join(map(str, parts))
 
 
 def _stand_in(name: str) -> type:

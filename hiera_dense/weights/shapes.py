@@ -48,7 +48,7 @@ def relative_of(trunk: State) -> dict[str, Any]:
     tables: dict[int, list[tuple[int, ...]]] = {}
     for name in sorted(n for n in trunk if re.fullmatch(RELATIVE, n)):
         tables.setdefault(int(name.split(".")[1]), []).append(tuple(trunk[name].shape))
-    stages, dim = stages_of(trunk), len(trunk[PATCHES])
+    stages, dim = stages_of(trunk), trunk[PATCHES].shape[0] if trunk[PATCHES].ndim else 0
     whole = tables and max(tables) < sum(stages) and trunk[PATCHES].ndim == 4
     if not whole or any(
         len(pair) != 2 or any(len(shape) != 2 or dim % max(shape[1], 1) for shape in pair)

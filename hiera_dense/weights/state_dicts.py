@@ -7,6 +7,7 @@ from torch import Tensor
 
 from hiera_dense.errors import CheckpointError
 from hiera_dense.weights.shapes import State
+from hiera_dense.weights.stored import shown, some
 
 # facebookresearch/hiera, mmengine and timm, facebookresearch/sam2.
 _USUAL = ("model_state", "state_dict", "model")
@@ -40,15 +41,15 @@ def choose(checkpoint: Mapping[str, Any], key: str | None = None) -> Chosen:
     """
     found = dict(_state_dicts(checkpoint))
     if not found:
-        held = ", ".join(str(name) for name in list(checkpoint)[:5]) or "nothing"
+        held = some([str(name) for name in checkpoint]) or "nothing"
         raise CheckpointError(f"no weights in it, but {held}; expected tensors by their names")
     if key is not None:
         meant = [name for name in found if name == key or name.startswith(f"{key}.")]
     else:
         meant = _usual(list(found))
     if len(meant) != 1:
-        given = f"no weights under the key {key!r}" if key else "several state dicts in it"
-        where = ", ".join(name for name in found if name) or "none"
+        given = f"no weights under the key {shown(key)!r}" if key else "several state dicts in it"
+        where = some([name for name in found if name]) or "none"
         raise CheckpointError(f"{given}; expected key= (--key) with one of {where}")
     chosen = meant[0]
     others = tuple(name for name in found if name and name != chosen)

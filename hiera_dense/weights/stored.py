@@ -44,7 +44,13 @@ def require_finite(state: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
 def some(names: list[str]) -> str:
     """The first four, and how many more there are."""
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(names[:4]) + more
+    return ", ".join(map(shown, names[:4])) + more
+
+
+def shown(text: str, length: int = 120) -> str:
+    """What a file says, at most so long, and without control characters."""
+    text = text if len(text) <= length else f"{text[:length]}..."
+    return text if text.isprintable() else ascii(text)
 
 
 def is_finite(tensor: Tensor) -> bool:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from hiera_dense.errors import SetupError
+from hiera_dense.errors import CheckpointError, SetupError
 from hiera_dense.mm.checkpoint_hook import CheckpointHook
 from hiera_dense.mm.record import OwnData, own_data_of
 from hiera_dense.mm.resume import last_whole_checkpoint, record_of, resume_from
@@ -59,8 +59,31 @@ def test_a_number_of_iterations_that_is_none_is_named(
     message = rf"meta\.{name} is {number!r}; expected a number from 0 on"
     with pytest.raises(SetupError, match=message):
         record_of(saved(run(**{name: number}), tmp_path))
-    with pytest.raises(SetupError, match=r"meta\.seed is 'x'; expected a number or None"):
+    with pytest.raises(SetupError, match=r"meta\.seed is 'x'; expected 0 to 2"):
         record_of(saved(run(seed="x"), tmp_path))
+
+
+@pytest.mark.parametrize("seed", [-5, 2**32, 1.5])
+def test_a_seed_that_is_none_is_named(seed: Any, tmp_path: Path) -> None:
+    with pytest.raises(SetupError, match=r"meta\.seed is .*; expected 0 to 2\^32 - 1, or None"):
+        record_of(saved(run(seed=seed), tmp_path))
+
+
+@pytest.mark.parametrize("part", ["log_scalars", "runtime_info", "resumed_keys"])
+def test_a_hub_that_is_none_is_named(part: str, tmp_path: Path) -> None:
+    content = run()
+    content["message_hub"][part] = 3
+    with pytest.raises((SetupError, CheckpointError), match=f"message_hub has no {part}|history"):
+        record_of(saved(content, tmp_path))
+
+
+@pytest.mark.parametrize(("name", "limit"), [("iter", "max_iters"), ("epoch", "max_epochs")])
+def test_a_run_that_is_over_is_named(name: str, limit: str, tmp_path: Path) -> None:
+    """mmengine would step through the data as often as the number says."""
+    path = saved(run(**{name: 10**12}), tmp_path)
+    cfg = Config(dict(work_dir=str(tmp_path), train_cfg={limit: 200}))
+    with pytest.raises(SetupError, match=rf"meta\.{name} is 1000000000000, train_cfg\.{limit} 200"):
+        resume_from(path, cfg)
 
 
 def test_stray_files_are_passed_over(tmp_path: Path) -> None:
@@ -141,6 +164,11 @@ def test_the_record_of_a_run_is_read_as_data(tmp_path: Path) -> None:
         "own_data = " + "-" * 100_000 + "1",
         "own_data = dict(root='a'",
         "own_data = {{**{{}}}}",
+        "own_data = {{[]: 1}}",
+        "own_data = {{1, [2]}}",
+        "own_data = dict(root='a\\0b', classes=())",
+        "own_data = dict(root='\\ud800', classes=())",
+        "own_data = 1" + "\n" * 1_000_000,
     ],
 )
 def test_a_record_that_is_a_program_is_not_run(text: str, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hiera_dense.errors import SetupError
 from hiera_dense.mm.resume import resume_from
 from hiera_dense.mm.safe_loading import refuse_code
-from hiera_dense.mm.signals import LOCK, ends_with_a_way_on, only_training_in
+from hiera_dense.mm.signals import LOCK, Signals, ends_with_a_way_on, only_training_in
 
 
 class Model(BaseModel):
@@ -66,6 +66,11 @@ def runner_in(folder: Path, by_epoch: bool, signals: dict[int, int], **fields: A
     )
 
 
+def start(runner: Runner, signals: Signals) -> None:
+    runner.register_hook(signals)
+    runner.train()
+
+
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.glob("*.pth")}
 
@@ -77,9 +82,9 @@ def test_a_checkpoint_of_a_warning_is_gone_on_from(
     runner = runner_in(tmp_path, by_epoch, {6: signal.SIGUSR1, 7: signal.SIGTERM})
     with (
         pytest.raises(SystemExit) as stopped,
-        ends_with_a_way_on(runner, ["hiera-dense train", "a b.py"]),
+        ends_with_a_way_on(tmp_path, ["hiera-dense train", "a b.py"]) as signals,
     ):
-        runner.train()
+        start(runner, signals)
     assert stopped.value.code == 143
     first = "epoch_1.pth" if by_epoch else "iter_4.pth"
     assert names(tmp_path) == {first, "iter_6.pth"}
@@ -99,8 +104,8 @@ def test_a_checkpoint_of_a_warning_is_gone_on_from(
 
 def test_a_checkpoint_of_a_warning_goes_after_the_next(tmp_path: Path) -> None:
     runner = runner_in(tmp_path, False, {6: signal.SIGUSR1, 8: signal.SIGUSR1})
-    with ends_with_a_way_on(runner, ["hiera-dense train"]):
-        runner.train()
+    with ends_with_a_way_on(tmp_path, ["hiera-dense train"]) as signals:
+        start(runner, signals)
     assert names(tmp_path) == {"iter_4.pth", "iter_8.pth", "iter_12.pth"}
     assert runner.iter == 12
 
@@ -111,8 +116,8 @@ def test_before_anything_is_saved(
 ) -> None:
     runner = runner_in(tmp_path, True, {1: number})
     handlers = [signal.getsignal(own) for own in (number, signal.SIGUSR1)]
-    with pytest.raises(SystemExit) as stopped, ends_with_a_way_on(runner, ["x"]):
-        runner.train()
+    with pytest.raises(SystemExit) as stopped, ends_with_a_way_on(tmp_path, ["x"]) as signals:
+        start(runner, signals)
     assert stopped.value.code == 128 + number
     assert (
         "no checkpoint was saved yet, so the same command starts again" in capsys.readouterr().err
@@ -127,3 +132,25 @@ def test_one_at_a_time(tmp_path: Path) -> None:
         assert (tmp_path / "run" / LOCK).exists()
     with only_training_in(tmp_path / "run"):
         pass
+
+
+def test_an_exception_that_is_caught_is_no_way_out(tmp_path: Path) -> None:
+    """mmengine catches everything where it formats a config."""
+
+    class Catches(Sends):
+        def after_train_iter(self, runner: Any, *args: Any, **kwargs: Any) -> None:
+            try:
+                super().after_train_iter(runner)
+            except BaseException:
+                if runner.iter == 2:
+                    raise SyntaxError from None
+
+    for number in (2, 3):
+        runner = runner_in(tmp_path / str(number), False, {})
+        runner.register_hook(Catches({number: signal.SIGTERM}))
+        with (
+            pytest.raises(SystemExit, match="143"),
+            ends_with_a_way_on(tmp_path, ["x"]) as signals,
+        ):
+            start(runner, signals)
+        assert runner.iter == number - 1

@@ -89,7 +89,7 @@ def test_a_loss_that_is_no_number_stops_a_training(options: list[str], tmp_path:
     assert re.search(r"iteration \d+: .*(nan|inf).*; expected finite", run.last_line), run.last_line
     assert "Traceback" not in run.text
     saved = list((tmp_path / "run").glob("*.pth"))
-    assert f"The last checkpoint, {saved[-1]}, is finite" in run.last_line if saved else True
+    assert f"The last checkpoint is {tmp_path}/run/iter_" in run.last_line or not saved
     for path in saved:
         assert_finite(path)
 
@@ -114,7 +114,8 @@ def test_a_signal_ends_a_training_with_a_way_on(
     assert words[0] == "tool"
     assert words[-1] == "--resume"
     assert words[1:-1][: len(options)] == options
-    again = Run([*words[1:-1], "train_cfg.max_iters=4", "--resume"], tmp_path / "run")
+    more = int(re.findall(r"iter_(\d+)", said[2])[0]) + 1
+    again = Run([*words[1:-1], f"train_cfg.max_iters={more}", "--resume"], tmp_path / "run")
     assert again.end() == 0, again.text[-2000:]
     assert "resumed epoch: 0, iter: " in again.text
 

@@ -92,6 +92,50 @@ def _text_for_weights(content: State) -> None:
     content["state_dict"] = "none"
 
 
+def _a_list_for_a_tensor(content: State) -> None:
+    content["state_dict"]["layer.bias"] = [5.0, 5.0]
+
+
+def _control_characters(content: State) -> None:
+    content["state_dict"]["\x1b[2Jevil\n" + "x" * 3_000_000] = torch.zeros(1)
+
+
+def _no_optimizer(content: State) -> None:
+    content["optimizer"] = {}
+
+
+def _groups_that_are_none(content: State) -> None:
+    content["optimizer"]["param_groups"] = 3
+
+
+def _no_moments(content: State) -> None:
+    content["optimizer"]["state"] = {}
+
+
+def _sparse_moment(content: State) -> None:
+    content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(2, 4).to_sparse()
+
+
+def _moment_of_another_shape(content: State) -> None:
+    content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(3)
+
+
+def _complex_moment(content: State) -> None:
+    content["optimizer"]["state"][0]["exp_avg"] = torch.zeros(2, 4, dtype=torch.complex64)
+
+
+def _rate_that_is_none(content: State) -> None:
+    content["optimizer"]["param_groups"][0]["lr"] = float("nan")
+
+
+def _no_schedules(content: State) -> None:
+    del content["param_schedulers"]
+
+
+def _schedule_with_a_method(content: State) -> None:
+    content["param_schedulers"][0]["step"] = 3
+
+
 def _other_groups(content: State) -> None:
     content["optimizer"]["param_groups"][0]["params"] = [0]
 
@@ -106,8 +150,19 @@ CHANGES: dict[Callable[[State], None], str] = {
     _as_integers: "of another kind: layer.bias torch.int8, expected torch.float32",
     _sparse: "of another kind: layer.weight",
     _nan: "NaN or infinity in layer.weight; expected finite weights",
-    _nan_moment: r"NaN or infinity in optimizer: state\.0\.exp_avg",
-    _no_weights: "missing: layer.weight, layer.bias, norm.weight, norm.bias and 3 more",
+    _nan_moment: "its optimizer: exp_avg of parameter 0: NaN or infinity",
+    _a_list_for_a_tensor: "of another kind: layer.bias is a list, expected torch.float32",
+    _control_characters: r"unexpected: '\\x1b\[2Jevil\\nx{20,120}\.\.\.'$",
+    _no_optimizer: "its optimizer has 0 groups of 0 parameters, that of the config 1 of 4",
+    _groups_that_are_none: "its optimizer has 0 groups",
+    _no_moments: "its optimizer has no moments",
+    _sparse_moment: "exp_avg of parameter 0 is torch.float32, torch.sparse_coo; expected",
+    _moment_of_another_shape: r"exp_avg of parameter 0 has the shape \(3,\); expected",
+    _complex_moment: "exp_avg of parameter 0 is torch.complex64",
+    _rate_that_is_none: "its optimizer has lr=nan; expected a number",
+    _no_schedules: r"it has 0 schedules \(param_scheduler\), the config 1",
+    _schedule_with_a_method: "a schedule of it is not that of the config, LinearLR",
+    _no_weights: "missing: layer.weight, layer.bias, norm.weight, norm.bias and 2 more",
     _other_model: r"missing: layer.weight.*unexpected: weight, bias",
     _text_for_weights: "its state_dict is a str; expected tensors",
     _other_groups: r"its optimizer has 1 groups of 1 parameters, that of the config 1 of 4",
@@ -137,6 +192,21 @@ def test_a_run_goes_on_from_its_own(saved: State, tmp_path: Path) -> None:
     runner.register_hook(WholeModel(runner))
     runner.train()
     assert runner.iter == 2
+
+
+def test_what_nothing_depends_on_may_be_missing_or_of_another_kind(
+    saved: State, tmp_path: Path
+) -> None:
+    """A counter of batches; and what only a training needs, where none goes on."""
+    content = copy.deepcopy(saved)
+    del content["state_dict"]["norm.num_batches_tracked"]
+    _nan_moment(content)
+    path = tmp_path / "iter_1.pth"
+    torch.save(content, path)
+    runner = runner_in(tmp_path, load_from=str(path))
+    runner.register_hook(WholeModel(runner))
+    runner.load_or_resume()
+    assert torch.equal(runner.model.layer.bias, saved["state_dict"]["layer.bias"])
 
 
 def test_a_training_starts_from_what_fits(

@@ -122,6 +122,42 @@ def _cut_short(state: State, path: Path, mark: Path) -> None:
     path.write_bytes(path.read_bytes()[:-100])
 
 
+def _legacy_made_up_bytes(state: State, path: Path, mark: Path) -> None:
+    content = _run(state, mark, extra=Calls(bytearray, 12 * 10**8))
+    torch.save(content, path, _use_new_zipfile_serialization=False)
+
+
+def _made_up_values(state: State, path: Path, mark: Path) -> None:
+    torch.save(_run(state, mark, extra=Calls(torch.Tensor, 4 * 10**8)), path)
+
+
+def _long_name(state: State, path: Path, mark: Path) -> None:
+    path.write_bytes(b"\x80\x02}X\x01\0\0\0ac" + b"a" * 3_000_000 + b"\nb\ns.")
+
+
+def _long_numbers(state: State, path: Path, mark: Path) -> None:
+    prime = 2**61 - 1  # numbers that differ by it have one hash
+    torch.save(_run(state, mark, extra={i * prime: 0 for i in range(8_000)}), path)
+
+
+def _two_lists(state: State, path: Path, mark: Path) -> None:
+    """Python reads the list of what is in an archive from its end, torch from where it is said."""
+    torch.save(_run(state, mark), path)
+    hidden = path.read_bytes()
+    torch.save(_run(state, mark, extra=torch.zeros(100)), path)
+    seen = path.read_bytes()
+    path.write_bytes(hidden + seen)
+
+
+def _shares_values(state: State, path: Path, mark: Path) -> None:
+    shared = torch.zeros(2_000_000)
+    torch.save(_run(state, mark, extra=[shared[start:] for start in range(1_500)]), path)
+
+
+def _scalars(state: State, path: Path, mark: Path) -> None:
+    torch.save(_run({name: torch.tensor(1.0) for name in state}, mark), path)
+
+
 def _contains_itself(state: State, path: Path, mark: Path) -> None:
     content = _run(state, mark)
     content["state_dict"] = {"inner": content}
@@ -196,6 +232,12 @@ REFUSED: dict[str, Make] = {
         _compressed,
         _short_record,
         _made_up_bytes,
+        _legacy_made_up_bytes,
+        _made_up_values,
+        _long_name,
+        _long_numbers,
+        _two_lists,
+        _scalars,
         _expanded,
         _flipped,
         _cut_short,
@@ -222,6 +264,7 @@ HARMLESS: dict[str, Make] = {
         _config_beside,
         _removes_others,
         _contains_itself,
+        _shares_values,
         _many_times_the_same,
     )
 }

@@ -2,12 +2,16 @@
 
 import json
 import sys
+from argparse import Namespace
+from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from support.common import small_network
 from support.hostile import HARMLESS, REFUSED
 from torch import Tensor
@@ -17,6 +21,7 @@ from hiera_dense.errors import InputError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.mm.safe_loading import load_from_file
 from hiera_dense.model.hiera import Hiera
+from hiera_dense.weights import files
 from hiera_dense.weights.load import load_pretrained
 
 SMALL = small_network(8, (1, 1, 1, 1))
@@ -65,7 +70,9 @@ DOORS: dict[str, Callable[[Path], Any]] = {
 def _weights(content: dict[str, Any]) -> None:
     """What is compared with a model after it is read; see test_whole_models.py."""
     for tensor in content["state_dict"].values():
-        if not isinstance(tensor, Tensor) or tensor.is_sparse or tensor.is_quantized:
+        if not isinstance(tensor, Tensor) or tensor.is_sparse or not tensor.ndim:
+            raise InputError("of another kind")
+        if tensor.is_quantized:
             raise InputError("of another kind")
 
 
@@ -120,6 +127,35 @@ def test_arguments_that_are_none_are_named(text: str, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ValueError, match=r"config\.json|arch"):
         Hiera.from_pretrained(tmp_path)
+
+
+def test_a_model_that_is_far_larger_than_its_weights_is_not_built(tmp_path: Path) -> None:
+    Hiera(SMALL).save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | dict(in_channels=10**8)))
+    with pytest.raises(
+        InputError, match=r"config\.json asks for a model of 39,2.* values; .* bytes"
+    ):
+        Hiera.from_pretrained(tmp_path)
+
+
+def test_files_of_other_trainings_are_read(tmp_path: Path) -> None:
+    """With what facebookresearch's and timm's put beside weights."""
+    state = Hiera(SMALL).state_dict()
+    beside = dict(
+        args=Namespace(lr=0.1, out=Path("a/b")),
+        seen=defaultdict(list, a=[1]),
+        numbers=np.arange(3.0),
+        best=np.float32(0.5),
+    )
+    torch.save(dict(model=state, **beside), tmp_path / "file.pth")
+    assert load_pretrained(Hiera(SMALL), tmp_path / "file.pth").filled == len(state)
+    content, _ = files.read(tmp_path / "file.pth")
+    assert vars(content["args"]) == dict(lr=0.1, out="a/b")
+    assert content["seen"] == dict(a=[1])
+    torch.save(dict(model=state, names=np.array(["a"])), tmp_path / "file.pth")
+    with pytest.raises(InputError, match=r"refused.*numpy"):
+        load_pretrained(Hiera(SMALL), tmp_path / "file.pth")
 
 
 def test_a_door_of_export_is_the_same(tmp_path: Path) -> None:
