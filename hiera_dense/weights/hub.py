@@ -10,7 +10,7 @@ from torch import nn
 from hiera_dense.errors import CheckpointError
 from hiera_dense.weights import download, files
 from hiera_dense.weights.catalog import Weight
-from hiera_dense.weights.load import load_pretrained
+from hiera_dense.weights.load import fill_from, require_permissive
 
 _CONFIG = "config.json"
 _HUB_OPTIONS = ("revision", "token", "cache_dir", "force_download", "local_files_only")
@@ -34,9 +34,13 @@ def build_filled(
     known = {name: value for name, value in known.items() if _takes(kind, name)}
     if "arch" not in (arguments := {**known, **own}):
         raise CheckpointError(f"{source}: nothing says which arch it is; expected arch=...")
-    _require_of_that_size(kind, arguments, download.locate(place, **options))
+    if permissive_only and place.weight:
+        require_permissive(place.said, place.weight.licence)
+    path = download.locate(place, **options)
+    _require_of_that_size(kind, arguments, path)
     model: Any = kind(**arguments)
-    report = load_pretrained(model, source, permissive_only, **options)
+    report = fill_from(model, place, path, permissive_only)
+    report.log()
     model.licence = report.licence
     model.eval()
     return cast(Model, model)

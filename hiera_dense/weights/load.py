@@ -56,6 +56,11 @@ class Report:
     licence: str | None
     others: tuple[str, ...] = ()
 
+    def log(self) -> None:
+        """Tell it to the logger `hiera_dense`."""
+        # A warning, since that is what Python shows where nobody set up logging.
+        logging.getLogger("hiera_dense").warning("%s", self)
+
     def __str__(self) -> str:
         changes = "".join(f"; {change}" for change in self.changes)
         return (
@@ -100,8 +105,7 @@ def load_pretrained(
         TypeError: The model has no Hiera trunk.
     """
     report = fill(model, source, permissive_only, prefix, key, **hub_options)
-    # A warning, since that is what Python shows where nobody set up logging.
-    logging.getLogger("hiera_dense").warning("%s", report)
+    report.log()
     return report
 
 
@@ -114,19 +118,28 @@ def fill(
     **hub_options: Any,
 ) -> Report:
     """`load_pretrained` without logging."""
-    trunk: Any = getattr(model, "trunk", getattr(model, "network", model))
-    if not isinstance(getattr(trunk, "arch", None), Arch):
-        raise TypeError(f"a {type(model).__name__}; expected a Hiera, or a model with one")
-    if any(tensor.is_meta for tensor in model.state_dict().values()):
-        raise CheckpointError("the model is on the meta device, which keeps no values")
+    _trunk_of(model)  # or a file would be downloaded for nothing
     place = download.understand(source)
     if permissive_only and place.weight:
-        _require_permissive(place.said, place.weight.licence)
+        require_permissive(place.said, place.weight.licence)
     path = download.locate(place, **hub_options)
+    return fill_from(model, place, path, permissive_only, prefix, key)
+
+
+def fill_from(
+    model: nn.Module,
+    place: download.Source,
+    path: Path,
+    permissive_only: bool = False,
+    prefix: str | None = None,
+    key: str | None = None,
+) -> Report:
+    """`fill`, once the file of a source is there."""
+    trunk = _trunk_of(model)
     checkpoint, metadata = files.read(path)
     licence = place.weight.licence if place.weight else metadata.get("licence")
     if permissive_only:
-        _require_permissive(place.said, licence)
+        require_permissive(place.said, licence)
     try:
         chosen = choose(checkpoint, key)
         content = recognise(chosen.state, prefix)
@@ -179,6 +192,15 @@ def not_used(content: Content, others: Sequence[str]) -> str:
     return ", ".join(keys if keys and left == NOTHING else [left, *keys])
 
 
+def _trunk_of(model: nn.Module) -> Any:
+    trunk = getattr(model, "trunk", getattr(model, "network", model))
+    if not isinstance(getattr(trunk, "arch", None), Arch):
+        raise TypeError(f"a {type(model).__name__}; expected a Hiera, or a model with one")
+    if any(tensor.is_meta for tensor in model.state_dict().values()):
+        raise CheckpointError("the model is on the meta device, which keeps no values")
+    return trunk
+
+
 def fit(weights: Mapping[str, Tensor], trunk: Trunk) -> tuple[State, tuple[str, ...]]:
     """What a trunk's parameters become, given weights under our names; changes nothing.
 
@@ -225,7 +247,12 @@ def _invisible_differences(arch: Arch, name: str) -> list[str]:
     ]
 
 
-def _require_permissive(said: str, licence: str | None) -> None:
+def require_permissive(said: str, licence: str | None) -> None:
+    """Refuse weights that are not known to allow commercial use.
+
+    Raises:
+        CheckpointError: They are not; `said` is what the user called them.
+    """
     if licence == PERMISSIVE:
         return
     names = ", ".join(name for name, weight in WEIGHTS.items() if weight.licence == PERMISSIVE)

@@ -23,6 +23,7 @@ from hiera_dense.errors import CheckpointError
 from hiera_dense.weights.stored import shown
 
 _LEGACY = 5  # pickles in a file of torch before 1.6
+_MADE_UP = ("builtins bytearray", "__builtin__ bytearray")
 _LONGEST = 200  # characters of the name of a class
 
 
@@ -67,6 +68,7 @@ def read(path: Path, is_zip: bool) -> dict[str, Any]:
         patterns = (
             r"GLOBAL (\S+)",
             r"WeightsUnpickler error: ([^\n]{1,80})",
+            r"got <class '([^']{1,80})'",
             r"((?:Unsupported|Trying)[^\n]{1,80})",
         )
         found = next(filter(None, (re.search(p, str(error)) for p in patterns)), None)
@@ -143,12 +145,15 @@ def _look_through(path: Path, is_zip: bool) -> None:
         content = torch._C.PyTorchFileReader(str(path)).get_record("data.pkl")
         files = [io.BytesIO(content)]
     else:
-        files = [io.BytesIO(path.read_bytes())] * _LEGACY  # which goes on where the one before ends
+        files = [io.BytesIO(path.read_bytes())] * _LEGACY  # one goes on where another ended
     for file in files:
+        if file.tell() == len(file.getbuffer()):
+            return
         for code, argument, _ in pickletools.genops(file):
-            if code.name in ("GLOBAL", "INST") and argument == "builtins bytearray":
+            if code.name in ("GLOBAL", "INST") and argument in _MADE_UP:
                 raise pickle.UnpicklingError("GLOBAL builtins.bytearray")
             is_long = isinstance(argument, int) and argument.bit_length() > 64
+            is_long = is_long and argument != torch.serialization.MAGIC_NUMBER
             if is_long or (code.name in ("GLOBAL", "INST") and len(str(argument)) > _LONGEST):
                 raise ValueError("a name or a number in it is too long")
 
