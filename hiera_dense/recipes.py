@@ -21,7 +21,7 @@ def folder() -> Path:
 
 
 def recipe(name: str) -> str:
-    """The path of a config, to inherit from it in a config of one's own.
+    """The path of a config, to inherit from it in your own config.
 
         _base_ = __import__("hiera_dense").recipe("upernet/NAME.py")
 

@@ -24,8 +24,8 @@ def run_parser(description: str | None, example: str) -> argparse.ArgumentParser
     )
     parser.add_argument(
         "--work-dir",
-        help="folder for logs and checkpoints (default: work_dirs/CONFIG; of an evaluation "
-        "test/ beside the checkpoint)",
+        help="folder for logs and checkpoints (default: work_dirs/CONFIG; for evaluate: test/ next "
+        "to the checkpoint)",
     )
     parser.add_argument(
         "--data",

@@ -10,7 +10,7 @@ from hiera_dense.cli.parser import ends_with_a_message, make_parser
 def main() -> None:
     parser = make_parser(__doc__, "'mask2former*ade20k*'")
     parser.add_argument(
-        "pattern", nargs="?", default="*", help="of their names, as in a shell; default: all"
+        "pattern", nargs="?", default="*", help="shell pattern for recipe names; default: all"
     )
     parser.add_argument(
         "--folder", action="store_true", help="print the folder that holds configs/ and tools/"

@@ -1,4 +1,4 @@
-"""Annotations of one's own data: files in COCO's format, and index masks beside images."""
+"""Annotations of a user's own data: files in COCO's format, and index masks of images."""
 
 import json
 from collections import Counter
@@ -43,10 +43,10 @@ def read_coco(path: Path) -> dict[str, Any]:
 
 
 def check_names(names: list[Any], path: Path) -> None:
-    """Refuse names of classes that are no text or stand twice.
+    """Refuse class names that are not text or occur twice.
 
     Raises:
-        DataError: They do; `path` is where they stand.
+        DataError: A name is invalid; `path` is named in the message.
     """
     if wrong := [name for name in names if not isinstance(name, str)]:
         raise DataError(f"{path} has the class name {wrong[0]!r}; expected text")

@@ -1,4 +1,4 @@
-"""Looking at every file and annotation of a folder of one's own data, before a training."""
+"""Checks every file and annotation of a user's own folder of data before training."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ from hiera_dense.errors import DataError
 
 ORIENTATION = 0x0112  # an EXIF tag; from 5 on, width and height change places when an image is read
 COCO_DETECTIONS = 100  # of a class in an image
-NAMES = 20  # of classes, as many as are told
+NAMES = 20  # of classes that are printed
 
 
 class Findings:
-    """What was found, each kind with how often and one example.
+    """What was found: the examples of each kind.
 
     `errors` would stop or spoil a training; `notes` are worth knowing.
     """
@@ -100,9 +100,12 @@ def _check_coco(folder: Folder, split: Split, name: str, findings: Findings) -> 
     for annotation in track(content["annotations"], f"{name} annotations"):
         where = f"annotation {annotation['id']} in {split['annotations']}"
         if annotation["image_id"] not in images:
-            findings.error("annotations of no image", f"{where}: {annotation['image_id']}")
+            findings.error(
+                "annotations with an unknown image_id", f"{where}: {annotation['image_id']}"
+            )
         elif annotation["category_id"] not in categories:
-            findings.error("annotations of no category", f"{where}: {annotation['category_id']}")
+            kind = "annotations with an unknown category_id"
+            findings.error(kind, f"{where}: {annotation['category_id']}")
         else:
             _check_annotation(annotation, images[annotation["image_id"]], name, where, findings)
         if annotation["iscrowd"] and name == "training":
@@ -135,9 +138,10 @@ def _check_crowded(
     counts = Counter((a["image_id"], a["category_id"]) for a in annotations if not a["iscrowd"])
     for (image, category), count in counts.items():
         if count > COCO_DETECTIONS and image in images:
-            kind = f"more than {COCO_DETECTIONS} instances of a class in an image, of which mAP "
+            most = COCO_DETECTIONS
+            kind = f"images with more than {most} instances of one class, of which mAP counts"
             where = f"{images[image]['file_name']}: {count} of {categories.get(category)}"
-            findings.note(f"{kind}counts no more", where)
+            findings.note(f"{kind} {most}", where)
 
 
 def _check_image(folder: Path, image: dict[str, Any], findings: Findings) -> None:
@@ -160,7 +164,8 @@ def _check_annotation(
         return
     left, top, width, height = annotation["bbox"]
     if width < 1 or height < 1 or annotation["area"] <= 0:
-        findings.note("empty annotations, not learned from but expected in evaluation", where)
+        kind = "empty annotations, ignored in training but counted as missed objects in evaluation"
+        findings.note(kind, where)
     elif left < -1 or top < -1 or left + width > size[0] + 1 or top + height > size[1] + 1:
         kind = "boxes that leave their image, cut off"
         findings.note(kind, f"{where}: {annotation['bbox']} in {size}")

@@ -1,4 +1,4 @@
-"""A user's own folder of data: where things lie in it, and what its classes are.
+"""A user's own folder of data: the images, annotations and classes in it.
 
 The data configs call `coco_folder` or `mask_folder` when they are parsed, so that heads have the
 size that the data need, in our commands and in the hosts' tools. What they return is plain data.
@@ -20,7 +20,7 @@ from hiera_dense.errors import DataError
 VARIABLE = "HIERA_DENSE_DATA"
 NAME_FILES = ("classes.txt", "_classes.csv")
 SPLIT_NAMES = (("train", "val"), ("train", "valid"), ("training", "validation"))
-# Where images and annotations of a split lie.
+# Images and annotations of a split; {} is its name.
 COCO_LAYOUTS = (
     ("{}", "instances_{}.json"),
     ("{}", "annotations/instances_{}.json"),
@@ -42,7 +42,7 @@ class Split(TypedDict):
 class Folder(TypedDict):
     """What a config needs to know.
 
-    Images without labels have no classes; where a folder is not split, its splits are equal.
+    Images without labels have no classes. If a folder has no splits, both splits are all of it.
     `most_instances` is the largest number of instances in an image, 0 for all but COCO's format.
     """
 
@@ -123,16 +123,17 @@ def class_folder(root: str | None = None) -> Folder:
     if unknown := sorted(set(others) - set(classes)):
         raise DataError(
             f"{path / val['images']} has the classes {', '.join(unknown[:5])}, and "
-            f"{path / train['images']} has not; expected the same"
+            f"{path / train['images']} has not; expected no class in validation only"
         )
     return _folder("classes", path, train, val, classes, 0)
 
 
 def image_folder(root: str | None = None) -> Folder:
-    """Look at images without labels, or with labels to be left aside.
+    """Look at images without labels, or with labels that are not used.
 
-    Of a folder that `coco_folder`, `mask_folder` or `class_folder` reads, or with `train` and `val`
-    in it, the images of each split; of any other one all images below it, as both splits.
+    If the folder has train/val splits, in a layout that `coco_folder`, `mask_folder` or
+    `class_folder` reads or as plain train and val folders, returns the images of each split.
+    Otherwise both splits are all images below the folder.
 
     Args:
         root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
@@ -167,7 +168,7 @@ def _existing(root: str | None) -> Path:
     root = root or os.environ.get(VARIABLE)
     if not root:
         raise DataError(
-            "this config reads its classes from a folder of data, and none is named; expected "
+            "this config reads its data from a folder, and none is named; expected "
             f"hiera-dense train CONFIG --data FOLDER, or the environment variable {VARIABLE}=FOLDER"
         )
     path = Path(root).expanduser().resolve()

@@ -39,7 +39,7 @@ def class_names(folder: Path) -> list[str]:
 
 
 def read_image(path: Path) -> Image.Image:
-    """An image as RGB, turned upright; of deeper ones the upper 8 of 16 bits.
+    """An image as RGB, rotated upright; 16-bit images keep their upper 8 bits.
 
     Raises:
         OSError: The file is damaged, or no image; whatever Pillow says.

@@ -22,14 +22,14 @@ class HieraBackbone(BaseModule):
     Args:
         arch, in_channels, window_spec, global_att_blocks, pos_embed: As for `Hiera`.
         drop_path_rate, with_cp, rel_pos, compile: As for `Hiera`.
-        out_indices: Stages whose maps are returned, counted from 0. Later stages than the last of
-            them stay, so that weights fit, but get no gradient.
-        out_norm: Normalise each map with a LayerNorm of its own (`norm0` to `norm3`). The trunk has
-            no norm after a stage, so a neck wants it.
+        out_indices: Stages whose maps are returned, counted from 0. Stages after the last of them
+            are still built, so that weights load, but are not trained.
+        out_norm: Normalise each map with its own LayerNorm (`norm0` to `norm3`). Needed by most
+            necks, because the trunk has no norm after a stage.
         frozen_stages: -1: none; 0: patch and position embedding; n: these and the first n stages.
-            What is frozen gets no gradient and stays in eval mode.
-        init_cfg: mmengine's initialisation config. `type='Pretrained'` means
-            `hiera_dense.Pretrained`, and comes last.
+            Frozen parts get no gradient and stay in eval mode.
+        init_cfg: mmengine's initialisation config. `type='Pretrained'` is replaced by
+            `hiera_dense.Pretrained` and applied after all other initialisers.
 
     Raises:
         ValueError: An unknown name or field, or a value out of range.

@@ -29,8 +29,9 @@ class Slide:
 
     Args:
         crop_size: Height and width of a patch, px, as in mmseg.
-        stride: From one patch to the next, px. What is left of a patch is the overlap; an object is
-            seen whole where it is not larger.
+        stride: From one patch to the next, px. The overlap is `crop_size - stride`; it must exceed
+            the size of objects by 8 px (twice `MARGIN`), so that some patch has each object whole
+            and clear of its borders.
         nms: Merges the detections of a class, over all patches.
         max_per_img: Detections to keep of the whole image. None: all.
         batch_size: Patches that go through the detector together.

@@ -48,8 +48,8 @@ class PosEmbed:
         size: Tokens per axis of the table, or of its global part. None: as published for most
             weights of the kind.
         antialias: Which bicubic interpolation: `pos_embed.interpolate`.
-        resize: What becomes of a table on another grid: `window_aware`, `tile` or `interpolate`
-            (`pos_embed.resize`). An `absolute_win` table has the one way that its parts say.
+        resize: How a table is resized to another grid: `window_aware`, `tile` or `interpolate`
+            (`pos_embed.resize`). An `absolute_win` table allows `window_aware` only.
         global_size: With `tile`: tokens per axis of a part that follows the image, which starts at
             zero. None: no such part.
     """
@@ -91,19 +91,19 @@ class Arch:
         num_heads: Attention heads of the first stage; every stage doubles them.
         stages: Blocks per stage.
         window_spec: Tokens per window side, one entry per stage: an int, one int per axis, or 0 for
-            global attention. An int on a clip means (1, w, w). Or `auto`, for images: windows that
-            follow the size of each image (`plan.windows_for`).
-        global_att_blocks: Indices of blocks with global attention besides.
+            global attention. An int on a clip means (1, w, w). Or `auto`, for images: windows are
+            chosen for each image size (`plan.windows_for`).
+        global_att_blocks: Indices of additional blocks with global attention.
         pos_embed: Position embedding.
         layer_scale: Initial value of the learned factor on each branch of a block; None: none.
         expand_proj: Whether the shortcut of a block that widens is a linear layer; if not, it is
-            the max and the mean of each pooled cell, one behind the other.
+            the max and the mean of each pooled cell, concatenated.
         patch_kernel, patch_stride, patch_padding: Of the patch embedding, in pixels.
         mask_unit: Tokens per axis of a mask unit, the smallest part of an image that can be masked.
         q_stride: Tokens per axis that q-pooling merges into one.
         q_pool: How many stages begin with q-pooling, from the second on; None: all that follow.
-        rel_pos: Tokens per axis of the image, after the patch embedding, that tables of relative
-            position in the global blocks are laid out for (`relative`). None: no such tables.
+        rel_pos: Size, in tokens, of the image that the relative-position tables of the global
+            blocks are built for (`relative`). None: no such tables.
 
     Raises:
         ValueError: Values that do not fit each other.

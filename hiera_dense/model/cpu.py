@@ -1,7 +1,7 @@
-"""What is faster on a CPU where no gradient is needed: MLPs by oneDNN, attention by products.
+"""Two shortcuts for a CPU without gradients: MLPs by oneDNN, attention as two matrix products.
 
 `layers.Mlp` and `attention.attention` ask here, each in one line; the rest of the trunk is the same
-on all devices. What PyTorch traces, transforms or counts has none of this. Measured in
+on all devices. Not used while PyTorch traces, transforms or counts calls. Measured in
 docs/performance.md.
 """
 

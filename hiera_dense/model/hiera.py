@@ -41,18 +41,17 @@ class Hiera(nn.Module, HubModel):
     Args:
         arch: A name in `variants.ARCHS`, or the fields of an `arch.Arch`.
         in_channels: Channels of the image.
-        window_spec: Tokens per window side, one entry per stage, 0 = global; or 'auto': windows
-            that follow the image (`plan.windows_for`). None: the arch's own.
-        global_att_blocks: Indices of blocks with global attention besides. None: the arch's own;
-            with 'auto', if it has none, the last block of the last stage but one.
+        window_spec: Tokens per window side, one entry per stage, 0 = global; or 'auto': stages 3
+            and 4 get windows chosen for each image size (`plan.windows_for`). None: the arch's own.
+        global_att_blocks: Indices of additional blocks with global attention. None: the arch's
+            own; with 'auto', if it has none, the last block of the last stage but one.
         pos_embed: Fields of an `arch.PosEmbed`. None: the arch's own.
         drop_path_rate: Stochastic depth of the last block; grows linearly from 0 at the first.
-        with_cp: Recompute the activations of blocks in the backward pass, to save memory: of all
-            of them, or of some stages, counted from 0; `mlp`: of the MLPs alone, which keep most.
-        rel_pos: Tokens per axis of the image, after the patch embedding, that tables of relative
-            position in the global blocks are laid out for: (256, 256) for 1024 px. They start at
-            zero, and images of other sizes work too. None: the arch's own; published ones have no
-            such tables.
+        with_cp: Recompute activations in the backward pass, to save memory: True: of all blocks;
+            stages, counted from 0: of their blocks; 'mlp': of the MLPs, which keep most.
+        rel_pos: Size, in tokens, of the image that the relative-position tables of the global
+            blocks are built for: (256, 256) for 1024 px. They start at zero, and images of other
+            sizes work too. None: the arch's own; published archs have no such tables.
         compile: Run as one graph of torch.compile: True, or the arguments of `torch.compile`.
 
     Raises:
@@ -140,7 +139,8 @@ class Hiera(nn.Module, HubModel):
     def _init_weights(self) -> None:
         """As facebookresearch/hiera does it: biases of 0.02, not 0.
 
-        Its normal values are truncated at a hundred standard deviations, so these are not.
+        The original truncates at 100 standard deviations, which has no effect; here nothing is
+        truncated.
         """
         for name, table in self.named_parameters(recurse=False):
             if name == "pos_embed_global":
@@ -230,7 +230,7 @@ class Hiera(nn.Module, HubModel):
         chosen = range(count) if wanted is None else wanted
         taken = sorted({i + count if i < 0 else i for i in chosen})
         if not taken or not all(0 <= i < count for i in taken):
-            raise ValueError(f"indices {indices}; expected some of {count} stages")
+            raise ValueError(f"indices {indices}; expected some of 0 to {count - 1}")
         if norm:
             raise ValueError("norm=True; expected False, since a trunk has no norm after a stage")
         if output_fmt not in ("NCHW", "NHWC"):
@@ -273,7 +273,7 @@ class Hiera(nn.Module, HubModel):
         return (0 if name.startswith(("patch_embed.", "pos_embed")) else depths - 1), depths
 
     def no_weight_decay(self) -> set[str]:
-        """Parameters that an optimizer should not decay besides biases and norms, for timm's."""
+        """Besides biases and norms: parameters without weight decay (for timm's optimizers)."""
         relative = {name for name, _ in self.named_parameters() if ".rel_pos_" in name}
         return {*self._tables, *relative}
 
@@ -390,9 +390,9 @@ class Hiera(nn.Module, HubModel):
         """The indices of the units that a mask keeps, ascending, shape (B, n_visible)."""
         if self.arch.rel_pos:
             raise ValueError(
-                f"a mask, and rel_pos {self.arch.rel_pos}, which needs all tokens of an image; "
-                "expected one of them: weights of a pretraining without rel_pos load into a trunk "
-                "with it"
+                f"a mask together with rel_pos {self.arch.rel_pos}, which needs all tokens of the "
+                "image; expected only one of them. To pretrain, leave rel_pos out: the weights "
+                "load into a trunk that has it"
             )
         expected = (len(x), math.prod(self._units(x)))
         if mask.dtype != torch.bool or tuple(mask.shape) != expected:

@@ -30,13 +30,13 @@ from hiera_dense.model.windows import (
 def resize(
     table: Tensor, grid: Size, unit: Size, method: str = "window_aware", antialias: bool = False
 ) -> Tensor:
-    """What a table becomes on the grid of another image.
+    """Resize a table to the grid of another image.
 
     - `window_aware`: attention of the early stages sees one mask unit at a time, so a trained table
       repeats with it. What repeats is tiled, what varies over the image is interpolated:
       `window_aware` below.
-    - `tile`: the whole table repeats, as HieraDet has it: windows that were whole images in
-      pretraining see what they saw there.
+    - `tile`: the whole table repeats, as in the paper's HieraDet: a window as large as the image
+      of pretraining sees the positions that the image had there.
     - `interpolate`: the whole table is interpolated, which blurs what repeats.
 
     Args:
@@ -151,8 +151,8 @@ def split(table: Tensor, unit: Size) -> tuple[Tensor, Tensor, Tensor]:
 def window_aware(table: Tensor, grid: Size, unit: Size, antialias: bool = False) -> Tensor:
     """Resize a table part by part: see `split`.
 
-    The window part is tiled and the global part interpolated. The rest is interpolated for each
-    position in the unit by itself, from unit to unit, so that no position takes from another.
+    The window part is tiled and the global part interpolated. The rest is interpolated
+    separately for each position in the unit, so values never mix between positions.
 
     Args:
         table: Shape (1, *size, C), a whole number of mask units.

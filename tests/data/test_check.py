@@ -69,8 +69,12 @@ def taller(content: dict) -> None:
     ("change", "kind", "example"),
     [
         (changed(id=2), "annotations that share an id", "2 in instances_train.json"),
-        (changed(image_id=9), "annotations of no image", "annotation 1 in instances_train.json: 9"),
-        (changed(category_id=9), "annotations of no category", "json: 9"),
+        (
+            changed(image_id=9),
+            "annotations with an unknown image_id",
+            "1 in instances_train.json: 9",
+        ),
+        (changed(category_id=9), "annotations with an unknown category_id", "json: 9"),
         (changed(bbox=None), "boxes that are not x", "json: None"),
         (changed(segmentation=[]), "annotations without a mask (polygons or RLE)", "annotation 1"),
         (
@@ -105,7 +109,7 @@ def test_errors_in_annotations(
             lambda c: c["annotations"].extend(
                 c["annotations"][0] | {"id": i} for i in range(10, 110)
             ),
-            "more than 100 instances of a class in an image",
+            "images with more than 100 instances of one class",
         ),
         (
             lambda c: c["images"].append(c["images"][0] | {"id": 2}),

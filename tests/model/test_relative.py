@@ -218,6 +218,6 @@ def test_values_that_do_not_fit(settings: dict[str, Any], message: str) -> None:
 def test_a_mask_is_refused() -> None:
     mask = torch.tensor([[True, False, True, True]])
     with pytest.raises(
-        ValueError, match=r"a mask, and rel_pos \(16, 24\), .* expected one of them"
+        ValueError, match=r"a mask together with rel_pos \(16, 24\), .* expected only one of them"
     ):
         small(SPECS["mask units, then global"])(torch.zeros(1, 3, 64, 64), mask)

@@ -107,8 +107,8 @@ def test_timms_feature_extractor_takes_a_trunk() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (dict(indices=[4]), r"indices \[4\]; expected some of 4 stages"),
-        (dict(indices=[]), "expected some of 4 stages"),
+        (dict(indices=[4]), r"indices \[4\]; expected some of 0 to 3"),
+        (dict(indices=[]), "expected some of 0 to 3"),
         (dict(norm=True), "norm=True; expected False"),
         (dict(output_fmt="NLC"), "output_fmt 'NLC'; expected 'NCHW' or 'NHWC'"),
     ],

@@ -162,7 +162,8 @@ def compare(
 
 def table(results: Sequence[Result], rates: Mapping[str, float], batch: int) -> str:
     """A table in Markdown of the contestants at one size."""
-    title = f"| | seconds | of the first | images/s | MB | GFLOP | of {', '.join(rates)} |"
+    share = f"share of the rate of {', '.join(rates)}"
+    title = f"| | seconds | time / first row | images/s | MB | GFLOP | {share} |"
     lines = [title, "|---" * 7 + "|"]
     first = results[0]
     for result in results:

@@ -198,7 +198,7 @@ def main() -> None:
     shared = "{:.0f} % window part, {:.0f} % global part, {:.0f} % rest".format(*parts)
     paragraphs = (
         markdown("mIoU: stages 3 and 4, resize", scores),
-        markdown("ahead of interpolate, seed by seed", others, "+.1f"),
+        markdown("difference to interpolate, seed by seed", others, "+.1f"),
         f"Variance of the trained tables: {shared}.",
     )
     summary = "\n\n".join(paragraphs) + "\n"

@@ -85,7 +85,7 @@ def main() -> None:
     ratio = f"{memory[OURS] / memory[THEIRS]:.2f}"
     print(f"| step, peak memory | {memory[OURS]:.0f} MB | {memory[THEIRS]:.0f} MB | {ratio} |")
     shares = [min(times[VISIBLE, name]) / min(times[WHOLE, name]) for name in (OURS, THEIRS)]
-    print(f"| masked encoder, share of the whole | {shares[0]:.2f} | {shares[1]:.2f} | |")
+    print(f"| encoder: time masked / nothing masked | {shares[0]:.2f} | {shares[1]:.2f} | |")
 
 
 if __name__ == "__main__":
