@@ -11,6 +11,7 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
+from hiera_dense.errors import SetupError
 from hiera_dense.mm.checkpoint_hook import PART, WholeFiles
 from hiera_dense.model.layers import HieraBlock
 
@@ -43,13 +44,13 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         **kwargs: As for mmengine's.
 
     Raises:
-        ValueError: `state_dict_cfg` asks for a file of each process.
+        SetupError: `state_dict_cfg` asks for a file of each process.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"state_dict_cfg": "full"} | kwargs)
         if not self._is_full_state_dict():
-            raise ValueError(
+            raise SetupError(
                 f"state_dict_cfg {kwargs['state_dict_cfg']!r}; expected 'full', or none: files of "
                 "each process fit no other number of processes, and are read by running code"
             )
