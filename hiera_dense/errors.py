@@ -22,4 +22,4 @@ class TrainingError(InputError):
 
 
 class SetupError(InputError):
-    """What a config and a command line ask for does not go together."""
+    """Settings of a model, a config or a command line cannot be used, or not together."""

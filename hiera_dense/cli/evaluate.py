@@ -12,8 +12,11 @@ from mmengine.runner import Runner
 
 from hiera_dense.cli.options import load_config, run_parser
 from hiera_dense.cli.parser import ends_with_a_message
+from hiera_dense.mm.building import building
+from hiera_dense.mm.config_checks import check_config
 from hiera_dense.mm.launch import is_first_process, start_processes
 from hiera_dense.mm.pictures import SavePictures
+from hiera_dense.mm.preflight import check_evaluation
 from hiera_dense.mm.safe_loading import refuse_code
 from hiera_dense.mm.tta import augment
 from hiera_dense.mm.whole_models import WholeModel
@@ -22,6 +25,7 @@ from hiera_dense.writing import whole_file
 
 
 @ends_with_a_message
+@building()
 def main() -> None:
     parser = run_parser(
         __doc__,
@@ -46,6 +50,7 @@ def main() -> None:
     # Not into the folder of the run: mmengine would write this config over that of the training.
     args.work_dir = args.work_dir or str(run / "test")
     cfg = load_config(args, run)
+    check_config(cfg, "test")
     cfg.load_from = args.checkpoint
     if (args.out or args.show_dir) and cfg.default_scope not in ("mmdet", "mmseg"):
         parser.error("--out and --show-dir are for detectors and segmenters")
@@ -57,6 +62,7 @@ def main() -> None:
     start_processes(cfg)
     with _keeps_predictions(cfg, args.out):
         runner = Runner.from_cfg(cfg)
+        check_evaluation(runner)
         runner.register_hook(WholeModel(runner))
         if args.show_dir:
             runner.register_hook(SavePictures(args.show_dir))

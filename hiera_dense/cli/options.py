@@ -3,13 +3,15 @@
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from torch.distributed import is_torchelastic_launched
 
 from hiera_dense.cli.parser import make_parser
 from hiera_dense.data.folders import VARIABLE
 from hiera_dense.errors import DataError, SetupError
+from hiera_dense.mm.config_file import Settings, override, read_config
 from hiera_dense.mm.record import OwnData, own_data_of
 from hiera_dense.recipes import recipe
 
@@ -19,7 +21,7 @@ def run_parser(description: str | None, example: str) -> argparse.ArgumentParser
     parser = make_parser(description, example)
     parser.add_argument(
         "config",
-        type=_config,
+        action=_ConfigFile,
         help="config file, or the name of a recipe that `hiera-dense recipes` lists",
     )
     parser.add_argument(
@@ -36,7 +38,7 @@ def run_parser(description: str | None, example: str) -> argparse.ArgumentParser
     parser.add_argument(
         "--cfg-options",
         nargs="+",
-        action=DictAction,
+        action=Settings,
         metavar="KEY=VALUE",
         help="override settings of the config, e.g. train_dataloader.batch_size=4",
     )
@@ -64,13 +66,13 @@ def load_config(args: argparse.Namespace, run: Path | None = None) -> Config:
         record = _own_data_of(run, args.config)
         if record and not args.data:
             os.environ[VARIABLE] = record.root
-        cfg = Config.fromfile(args.config)
+        cfg = read_config(args.config)
     except DataError as error:
         raise DataError(f"{args.config}: {error}") from None
     _check_own_data(args, cfg.get("own_data"), record)
     cfg.launcher = args.launcher or ("pytorch" if is_torchelastic_launched() else "none")
     if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        override(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or default_work_dir(args.config)
     return cfg
 
@@ -80,14 +82,22 @@ def default_work_dir(config: str) -> str:
     return str(Path("work_dirs") / Path(config).stem)
 
 
-def _config(said: str) -> str:
-    """The path of a config file, which may be called by the name of a recipe."""
-    if Path(said).is_file():
-        return said
+class _ConfigFile(argparse.Action):
+    """Finds a config file, which may be called by the name of a recipe."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+        setattr(namespace, self.dest, _path_of(values))
+
+
+def _path_of(config: str) -> str:
+    if Path(config).is_file():
+        return config
+    if Path(config).is_dir():
+        raise SetupError(f"{config} is a folder; expected a config file, or the name of a recipe")
     try:
-        return recipe(said.removeprefix("configs/"))
+        return recipe(config.removeprefix("configs/"))
     except FileNotFoundError as error:
-        raise argparse.ArgumentTypeError(f"no such file, and {error}") from None
+        raise SetupError(f"{config}: no such file, and {error}") from None
 
 
 def _own_data_of(run: Path | None, config: str) -> OwnData | None:

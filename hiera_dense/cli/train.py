@@ -13,9 +13,11 @@ from mmengine.config import Config
 from hiera_dense.cli.options import default_work_dir, load_config, run_parser
 from hiera_dense.cli.parser import ends_with_a_message
 from hiera_dense.data.check import check, tell
+from hiera_dense.mm.building import building
+from hiera_dense.mm.config_checks import check_config
 from hiera_dense.mm.finite import StopAtNaN
 from hiera_dense.mm.launch import build_runner, is_first_process, start_processes
-from hiera_dense.mm.preflight import check_channels, check_classes, check_dtype, check_engine
+from hiera_dense.mm.preflight import check_engine, check_training
 from hiera_dense.mm.resume import resume_from
 from hiera_dense.mm.safe_loading import refuse_code
 from hiera_dense.mm.signals import Signals, ends_with_a_way_on, only_training_in
@@ -29,6 +31,7 @@ def check_own_data(cfg: Config) -> None:
 
 
 @ends_with_a_message
+@building()
 def main() -> None:
     parser = run_parser(__doc__, "mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder --data data/my-cells")
     parser.add_argument(
@@ -60,6 +63,7 @@ def main() -> None:
         if "auto_scale_lr" not in cfg:
             parser.error(f"--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size")
         cfg.auto_scale_lr.enable = True
+    check_config(cfg, "train")
     check_engine(cfg)
     refuse_code()
     work_dir = Path(cfg.work_dir)
@@ -77,9 +81,7 @@ def _train(cfg: Config, args: argparse.Namespace, signals: Signals) -> None:
         check_own_data(cfg)
     start_processes(cfg)
     runner = build_runner(cfg)
-    check_dtype(runner)
-    check_channels(runner)
-    check_classes(runner)
+    check_training(runner)
     runner.register_hook(WholeModel(runner, in_part=not args.resume))
     if not any(isinstance(hook, StopAtNaN) for hook in runner.hooks):
         runner.register_hook(StopAtNaN())

@@ -8,8 +8,10 @@ from hiera_dense.registry import MODELS  # isort: split
 from mmengine.model import BaseModule
 from torch import Tensor, nn
 
+from hiera_dense.errors import SetupError
 from hiera_dense.mm.init_cfg import last_and_ours
 from hiera_dense.model.arch import Size, WindowSpec
+from hiera_dense.model.checks import is_int, require_bool, require_ints
 from hiera_dense.model.graphs import CompileOptions, Graph
 from hiera_dense.model.hiera import Hiera, WithCp
 from hiera_dense.model.layers import LayerNorm
@@ -32,7 +34,7 @@ class HieraBackbone(BaseModule):
             `hiera_dense.Pretrained` and applied after all other initialisers.
 
     Raises:
-        ValueError: An unknown name or field, or a value out of range.
+        SetupError: An unknown name or field, or a value out of range.
     """
 
     def __init__(
@@ -64,12 +66,14 @@ class HieraBackbone(BaseModule):
         )
         dims = self.trunk.arch.dims
         stages = len(dims)
+        require_ints("out_indices", out_indices, 0)
         if not out_indices or list(out_indices) != sorted(set(out_indices) & set(range(stages))):
-            raise ValueError(
+            raise SetupError(
                 f"out_indices {tuple(out_indices)}; expected some of 0 to {stages - 1}, in order"
             )
-        if not -1 <= frozen_stages <= stages:
-            raise ValueError(f"frozen_stages {frozen_stages}; expected -1 to {stages}")
+        require_bool("out_norm", out_norm)
+        if not is_int(frozen_stages, -1) or frozen_stages > stages:
+            raise SetupError(f"frozen_stages {frozen_stages!r}; expected -1 to {stages}")
         self.out_indices = tuple(out_indices)
         self.frozen_stages = frozen_stages
         self._maybe_compiled = Graph(compile)

@@ -10,7 +10,9 @@ from mmengine.model import BaseModel
 from timm.data import Mixup
 from torch import Tensor
 
+from hiera_dense.errors import SetupError
 from hiera_dense.mm.init_cfg import last_and_ours
+from hiera_dense.model.checks import require_share
 from hiera_dense.model.classifier import Classifier
 
 
@@ -29,8 +31,11 @@ class HieraClassifier(BaseModel):
             `hiera_dense.Pretrained`; a classifier of as many classes is filled too.
         **network: As for `hiera_dense.Classifier`.
 
+    Attributes:
+        measures: Names of what is measured of an image.
+
     Raises:
-        ValueError: An unknown name or field, or a value out of range.
+        SetupError: An unknown name or field, or a value out of range.
     """
 
     def __init__(
@@ -46,12 +51,14 @@ class HieraClassifier(BaseModel):
         super().__init__(data_preprocessor, last_and_ours(init_cfg))
         self.network = Classifier(arch, num_classes, **network)
         classes = self.network.head.projection.out_features
+        require_share("label_smoothing", label_smoothing)
         self.label_smoothing = label_smoothing
+        self.measures = ("top1", "top5") if classes > 5 else ("top1",)
         self.mixup = None
         if mixup is not None:
             settings = dict(label_smoothing=label_smoothing, num_classes=classes)
             if both := sorted(set(mixup) & set(settings)):
-                raise ValueError(f"mixup has {', '.join(both)}; expected that beside it")
+                raise SetupError(f"mixup has {', '.join(both)}; expected that beside it")
             settings |= mixup
             self.mixup = Mixup(**settings)  # type: ignore[no-untyped-call]
 
@@ -68,7 +75,7 @@ class HieraClassifier(BaseModel):
         Returns:
             `tensor`: scores, shape (B, classes). `loss`: dict(loss=...), the cross-entropy.
             `predict`: for each image a dict with its `scores`, and, where classes are given, its
-            `measures`: `top1` and, of more than five classes, `top5`, 100 or 0.
+            `measures`, 100 or 0: `top1` and, of more than five classes, `top5`.
         """
         if mode == "loss":
             return dict(loss=self._loss(inputs, data_samples))
@@ -79,9 +86,9 @@ class HieraClassifier(BaseModel):
             return [dict(scores=row) for row in scores]
         order = scores.argsort(1, descending=True)
         places = (order == data_samples[:, None]).int().argmax(1).tolist()  # of the true classes
-        measured = [k for k in (1, 5) if k == 1 or k < scores.shape[1]]
+        limits = {name: int(name.removeprefix("top")) for name in self.measures}
         return [
-            dict(scores=row, measures={f"top{k}": 100.0 * (place < k) for k in measured})
+            dict(scores=row, measures={name: 100.0 * (place < k) for name, k in limits.items()})
             for row, place in zip(scores, places, strict=True)
         ]
 

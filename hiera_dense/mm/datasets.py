@@ -18,7 +18,7 @@ from torchvision.transforms import v2
 
 from hiera_dense.data.annotations import pair_masks
 from hiera_dense.data.images import class_names, find_images, read_image, readable_suffixes
-from hiera_dense.errors import DataError
+from hiera_dense.errors import DataError, SetupError
 
 
 @DATASETS.register_module()
@@ -95,7 +95,7 @@ def _transform(cfg: Mapping[str, Any]) -> Any:
     settings = dict(cfg)
     name = settings.pop("type")
     if not (isinstance(name, str) and isinstance(kind := getattr(v2, name, None), type)):
-        raise ValueError(f"unknown transform {name!r}; expected one of torchvision.transforms.v2")
+        raise SetupError(f"unknown transform {name!r}; expected one of torchvision.transforms.v2")
     if isinstance(mode := settings.get("interpolation"), str):
         settings["interpolation"] = v2.InterpolationMode(mode)
     return kind(**settings)
@@ -113,7 +113,7 @@ class Images(_Files):
 
     Raises:
         DataError: There is no image.
-        ValueError: A transform is unknown.
+        SetupError: A transform is unknown.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class ClassFolders(_Files):
 
     Raises:
         DataError: There is no image, or a folder that is no class.
-        ValueError: A transform is unknown.
+        SetupError: A transform is unknown.
     """
 
     def __init__(

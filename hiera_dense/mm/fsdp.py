@@ -12,6 +12,7 @@ from torch import nn
 from torch.distributed.fsdp import FullyShardedDataParallel
 from torch.distributed.fsdp.wrap import transformer_auto_wrap_policy
 
+from hiera_dense.errors import SetupError
 from hiera_dense.mm.checkpoint_hook import WholeFiles
 from hiera_dense.model.layers import HieraBlock
 from hiera_dense.writing import whole_file
@@ -45,13 +46,13 @@ class FSDPStrategy(MMEngineFSDPStrategy):
         **kwargs: As for mmengine's.
 
     Raises:
-        ValueError: `state_dict_cfg` asks for a file of each process.
+        SetupError: `state_dict_cfg` asks for a file of each process.
     """
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**{"state_dict_cfg": "full"} | kwargs)
         if not self._is_full_state_dict():
-            raise ValueError(
+            raise SetupError(
                 f"state_dict_cfg {kwargs['state_dict_cfg']!r}; expected 'full', or none: files of "
                 "each process fit no other number of processes, and are read by running code"
             )

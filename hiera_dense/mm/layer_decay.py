@@ -8,6 +8,8 @@ from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor
 from torch import Tensor, nn
 
+from hiera_dense.errors import SetupError
+
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
@@ -27,7 +29,7 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         paramwise_cfg: `layer_decay_rate`, above 0 and at most 1, and nothing else.
 
     Raises:
-        ValueError: A setting is missing, unknown or out of range; or, when called, no module of the
+        SetupError: A setting is missing, unknown or out of range; or, when called, no module of the
             model has `get_layer_depth`.
     """
 
@@ -35,12 +37,15 @@ class LayerDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
         given = dict(self.paramwise_cfg)
         rate = given.pop("layer_decay_rate", None)
         if given or not isinstance(rate, int | float) or not 0 < rate <= 1:
-            raise ValueError(
+            raise SetupError(
                 f"paramwise_cfg {dict(self.paramwise_cfg)}; expected "
                 "dict(layer_decay_rate=a number above 0 and at most 1)"
             )
         if self.base_lr is None or self.base_wd is None:
-            raise ValueError("the optimizer needs lr and weight_decay")
+            raise SetupError(
+                f"layer decay with lr={self.base_lr} and weight_decay={self.base_wd}; expected "
+                "both in optim_wrapper.optimizer"
+            )
         self.rate = float(rate)
 
     def add_params(
@@ -92,9 +97,9 @@ def _modules_with_depths(model: nn.Module) -> dict[str, Any]:
         if hasattr(module, "get_layer_depth")
     }
     if not found:
-        raise ValueError(
-            f"no module of {type(model).__name__} has get_layer_depth(param_name, prefix); "
-            "layer decay needs a backbone that has, such as hiera_dense.HieraBackbone"
+        raise SetupError(
+            f"layer decay, and no module of {type(model).__name__} has get_layer_depth(param_name, "
+            "prefix); expected a backbone that has, such as hiera_dense.HieraBackbone"
         )
     return found
 

@@ -7,11 +7,17 @@ import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
-from mmengine.model import is_model_wrapper
+from mmengine.registry import OPTIMIZERS
 from mmengine.runner import Runner
-from torch.utils.data import DataLoader
 
 from hiera_dense.errors import SetupError
+from hiera_dense.mm.building import unknown_type
+from hiera_dense.mm.class_checks import check_classes
+from hiera_dense.mm.launch import model_of
+from hiera_dense.mm.metric_checks import check_best, check_metrics
+from hiera_dense.mm.model_checks import check_model
+from hiera_dense.model.hiera import Hiera
+from hiera_dense.model.mae import MaskedAutoencoder
 
 FSDP = "hiera_dense.FSDPStrategy"
 
@@ -73,7 +79,7 @@ def check_dtype(runner: Runner) -> None:
         runner.cfg.optim_wrapper.get("dtype"),
         strategy.get("model_wrapper", {}).get("mixed_precision", {}).get("param_dtype"),
     )
-    names = {type(module).__name__ for module in _model_of(runner).modules()}
+    names = {type(module).__name__ for module in model_of(runner).modules()}
     lacking = sorted(names & {"RoIAlign", "MultiScaleDeformableAttention"})
     if "bfloat16" in dtypes and lacking:
         raise SetupError(
@@ -81,64 +87,93 @@ def check_dtype(runner: Runner) -> None:
         )
 
 
-def check_channels(runner: Runner) -> None:
-    """Compare the channels of the first training image with those that the model takes.
+def check_training(runner: Runner) -> None:
+    """Look at what a runner has built, before it trains.
 
     Raises:
-        SetupError: where they differ.
+        SetupError: where its parts do not fit each other.
     """
-    model = _model_of(runner)
-    name = "backbone.in_channels" if hasattr(model, "backbone") else "in_channels"
+    model = model_of(runner)
+    check_dtype(runner)
+    _check_optimizer(runner.cfg.optim_wrapper.get("optimizer") or {})
+    check_model(model, runner.cfg.model)
+    batch = runner.cfg.train_dataloader.get("batch_size", 1)
+    if getattr(model, "mixup", None) is not None and batch % 2:
+        raise SetupError(f"mixup of train_dataloader.batch_size {batch}; expected an even number")
+    datasets = {"training": runner.train_dataloader.dataset}
+    if runner.val_loop is not None:
+        datasets["validation"] = runner.val_dataloader.dataset
+    _check_data(model, datasets)
+    check_best(runner, model)
+
+
+def _check_optimizer(cfg: ConfigDict) -> None:
+    """mmengine asks an optimizer that it does not know for its arguments."""
+    with OPTIMIZERS.switch_scope_and_registry(None) as registry:
+        if isinstance(name := cfg.get("type"), str) and registry.get(name) is None:
+            raise SetupError(unknown_type(name, registry))
+
+
+def check_evaluation(runner: Runner) -> None:
+    """Look at what a runner has built, before it evaluates.
+
+    Raises:
+        SetupError: where its parts do not fit each other.
+    """
+    model = model_of(runner)
+    check_model(model, runner.cfg.model.get("module", runner.cfg.model))
+    _check_data(model, {"test": runner.test_dataloader.dataset})
+    check_metrics(runner.test_evaluator, model)
+
+
+def _check_data(model: Any, datasets: dict[str, Any]) -> None:
+    check_classes(model, datasets)
+    for name, dataset in datasets.items():
+        _check_images(model, name, dataset)
+
+
+def _check_images(model: Any, name: str, dataset: Any) -> None:
+    """Compare the first image of a data set with those that one of our models takes."""
+    place = "backbone." if hasattr(model, "backbone") else ""
     trunk = getattr(getattr(model, "backbone", None), "trunk", getattr(model, "network", None))
-    expected = getattr(trunk, "in_channels", None)
-    if expected is None:
+    if not isinstance(trunk, Hiera):
         return
+    expected = trunk.in_channels
     mean = getattr(model.data_preprocessor, "mean", None)
     if mean is not None and len(mean) not in (1, expected):
         raise SetupError(
-            f"data_preprocessor.mean and std have {len(mean)} values, {name} is {expected}; "
-            "expected as many"
+            f"data_preprocessor.mean and std have {len(mean)} values, {place}in_channels is "
+            f"{expected}; expected as many"
         )
-    # The training itself shall draw the same random numbers as without this look at its data.
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=[]):
-        image = runner.train_dataloader.dataset[0]["inputs"]
-    random.setstate(states[0])
-    np.random.set_state(states[1])
+    image = _first_image(dataset)
+    if not isinstance(image, torch.Tensor):  # several views of it
+        return
+    axes = len(trunk.arch.mask_unit)
+    if image.ndim != axes + 1:
+        kind = "clips (C, T, H, W)" if axes == 3 else "images (C, H, W)"
+        raise SetupError(
+            f"{place}arch is one for {kind}, the first {name} image has the shape "
+            f"{tuple(image.shape)}; expected an arch for images of {image.ndim - 1} axes"
+        )
     if len(image) != expected:
         raise SetupError(
-            f"the first training image has {len(image)} channels, {name} is {expected}; expected "
-            "as many (detectors and segmenters read images with LoadImageFromFile, see its "
-            "imdecode_backend and color_type; whole images are read as RGB)"
+            f"the first {name} image has {len(image)} channels, {place}in_channels is {expected}; "
+            "expected as many (detectors and segmenters read images with LoadImageFromFile, see "
+            "its imdecode_backend and color_type; whole images are read as RGB)"
         )
+    if isinstance(trunk, MaskedAutoencoder):
+        ratio = trunk.default_mask_ratio if model.mask_ratio is None else model.mask_ratio
+        try:
+            trunk.get_random_mask(image[None], ratio)
+        except ValueError as error:
+            raise SetupError(f"the first {name} image: {error}") from error
 
 
-def check_classes(runner: Runner) -> None:
-    """Compare the classes of a classifier's training and validation data with its own.
-
-    Raises:
-        SetupError: where they differ.
-    """
-    head = getattr(getattr(_model_of(runner), "network", None), "head", None)
-    classes = _classes_of(runner.train_dataloader)
-    if head is None or classes is None:
-        return
-    others = _classes_of(runner.val_dataloader) if runner.val_loop else None
-    if others is not None and others != classes:
-        different = set(classes) ^ set(others)
-        raise SetupError(
-            f"training and validation differ in the classes {', '.join(sorted(different)[:5])}"
-        )
-    if (found := len(classes)) != (own := head.projection.out_features):
-        raise SetupError(f"the data have {found} classes, num_classes is {own}; expected as many")
-
-
-def _model_of(runner: Runner) -> Any:
-    """The model itself, also where it trains in several processes."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
-
-
-def _classes_of(loader: DataLoader[Any]) -> tuple[str, ...] | None:
-    """The classes of a data set, where it tells them."""
-    classes: tuple[str, ...] | None = getattr(loader.dataset, "metainfo", {}).get("classes")
-    return classes
+def _first_image(dataset: Any) -> Any:
+    """The first image of a data set; later ones are drawn as if nobody had looked at it."""
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        image = dataset[0]["inputs"]
+    random.setstate(states[0])
+    np.random.set_state(states[1])
+    return image

@@ -9,7 +9,9 @@ import torch
 from mmengine.model import BaseModel
 from torch import Tensor
 
+from hiera_dense.errors import SetupError
 from hiera_dense.mm.init_cfg import last_and_ours
+from hiera_dense.model.checks import require_share
 from hiera_dense.model.mae import MaskedAutoencoder
 
 
@@ -25,9 +27,14 @@ class HieraMAE(BaseModel):
             `hiera_dense.Pretrained`.
         **network: As for `hiera_dense.MaskedAutoencoder`.
 
+    Attributes:
+        measures: Names of what is measured of an image.
+
     Raises:
-        ValueError: An unknown name or field, or values that do not fit each other.
+        SetupError: An unknown name or field, or values that do not fit each other.
     """
+
+    measures = ("mse",)
 
     def __init__(
         self,
@@ -39,6 +46,10 @@ class HieraMAE(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor, last_and_ours(init_cfg))
         self.network = MaskedAutoencoder(arch, **network)
+        if mask_ratio in (0, 1):
+            raise SetupError(f"mask_ratio {mask_ratio}; expected a number between 0 and 1")
+        if mask_ratio is not None:
+            require_share("mask_ratio", mask_ratio)
         self.mask_ratio = mask_ratio
 
     def forward(

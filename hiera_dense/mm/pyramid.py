@@ -16,6 +16,9 @@ from mmengine.model import BaseModule
 from timm.layers import LayerNorm2d
 from torch import Tensor, nn
 
+from hiera_dense.errors import SetupError
+from hiera_dense.model.checks import is_int, require_int
+
 _STRIDES = (4, 8, 16, 32)
 
 # LayerNorm over the channels of (B, C, H, W) maps, which configs ask for in the RoI heads of
@@ -39,7 +42,7 @@ class SimplePyramid(BaseModule):
         init_cfg: mmengine's initialisation config. None: as PyTorch initialises, like ViTDet.
 
     Raises:
-        ValueError: A value is none of these.
+        SetupError: A value is none of these.
     """
 
     def __init__(
@@ -52,15 +55,15 @@ class SimplePyramid(BaseModule):
     ) -> None:
         super().__init__(init_cfg)
         if in_stride not in _STRIDES:
-            raise ValueError(f"in_stride {in_stride}; expected one of {_STRIDES}")
+            raise SetupError(f"in_stride {in_stride!r}; expected one of {_STRIDES}")
         halvings = in_stride // _STRIDES[0]
-        if not isinstance(in_channels, int) or in_channels < 1 or in_channels % halvings:
-            raise ValueError(
+        if not is_int(in_channels, 1) or in_channels % halvings:
+            raise SetupError(
                 f"in_channels {in_channels!r}; expected one int, of one map, that is a multiple of "
                 f"{halvings}: channels halve from stride {in_stride} to {_STRIDES[0]}"
             )
-        if num_outs < len(_STRIDES):
-            raise ValueError(f"num_outs {num_outs}; expected {len(_STRIDES)} or more")
+        require_int("out_channels", out_channels, 1)
+        require_int("num_outs", num_outs, len(_STRIDES))
         self.in_channels = in_channels
         self.num_outs = num_outs
         self.levels = nn.ModuleList(
@@ -81,18 +84,18 @@ class SimplePyramid(BaseModule):
             end of the image as far as the map itself does.
 
         Raises:
-            ValueError: There is not one map, or it has other channels.
+            SetupError: There is not one map, or it has other channels.
         """
         if isinstance(inputs, Tensor) or len(inputs) != 1:
             given = "a tensor" if isinstance(inputs, Tensor) else f"{len(inputs)} maps"
-            raise ValueError(
+            raise SetupError(
                 f"SimplePyramid got {given}; expected a tuple of one map, as from a backbone with "
                 "out_indices=(3,)"
             )
         (x,) = inputs
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             expected = f"(B, {self.in_channels}, h, w)"
-            raise ValueError(f"SimplePyramid got a map of {tuple(x.shape)}; expected {expected}")
+            raise SetupError(f"SimplePyramid got a map of {tuple(x.shape)}; expected {expected}")
         maps = [level(x) for level in self.levels]
         while len(maps) < self.num_outs:
             maps.append(F.max_pool2d(maps[-1], kernel_size=1, stride=2))

@@ -17,6 +17,7 @@ from hiera_dense.registry import MODELS  # isort: split
 
 from mmengine.structures import InstanceData
 
+from hiera_dense.errors import SetupError
 from hiera_dense.mm.merging import encode_at, keep_best
 
 MARGIN = 4  # px of the input, a token: a box that ends so near to a border is cut by it
@@ -37,7 +38,7 @@ class Slide:
         batch_size: Patches that go through the detector together.
 
     Raises:
-        ValueError: A size or stride is not two positive numbers, or patches leave gaps.
+        SetupError: A size or stride is not two positive numbers, or patches leave gaps.
     """
 
     crop_size: tuple[int, int]
@@ -49,9 +50,9 @@ class Slide:
     def __post_init__(self) -> None:
         pairs = (self.crop_size, self.stride)
         if any(len(pair) != 2 or min(pair) < 1 for pair in pairs) or self.batch_size < 1:
-            raise ValueError(f"{self}; expected (height, width), and a batch of 1 or more")
+            raise SetupError(f"{self}; expected (height, width), and a batch of 1 or more")
         if any(step > size for size, step in zip(*pairs, strict=True)):
-            raise ValueError(f"{self}: gaps between patches; expected no stride above the crop")
+            raise SetupError(f"{self}: gaps between patches; expected no stride above the crop")
 
 
 @dataclass(frozen=True)
@@ -197,14 +198,14 @@ def sliding_detector(detector: str, slide: dict[str, Any], **kwargs: Any) -> Any
         **kwargs: The plain one's.
 
     Raises:
-        ValueError: There is no such detector, or `Slide` refuses its fields.
+        SetupError: There is no such detector, or `Slide` refuses its fields.
     """
     from mmdet.models import BaseDetector
     from mmdet.registry import MODELS as DETECTORS
 
     plain = DETECTORS.get(detector)
     if not isinstance(plain, type) or not issubclass(plain, BaseDetector):
-        raise ValueError(f"detector={detector!r} is no detector of mmdet; expected its type")
+        raise SetupError(f"detector={detector!r} is no detector of mmdet; expected its type")
     return type(f"Sliding{plain.__name__}", (Sliding, plain), {})(slide=Slide(**slide), **kwargs)
 
 

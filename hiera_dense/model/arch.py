@@ -1,8 +1,18 @@
 """What an architecture is: the fields of one, and which values fit each other."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
+
+from hiera_dense.errors import SetupError
+from hiera_dense.model.checks import (
+    is_int,
+    require_bool,
+    require_heads,
+    require_int,
+    require_ints,
+    require_share,
+)
 
 Size = tuple[int, ...]
 Spec = Sequence[int | Sequence[int]]
@@ -21,11 +31,15 @@ def require_known(what: str, given: Mapping[str, Any], cls: type) -> None:
     """Compare the keys of a dict with the fields of a dataclass.
 
     Raises:
-        ValueError: A key is no field; the message lists those that are.
+        SetupError: It is no dict, a key is no field, or a field without a default is missing.
     """
-    known = [f.name for f in fields(cls)]
+    known = {f.name: f.default is MISSING and f.default_factory is MISSING for f in fields(cls)}
+    if not isinstance(given, Mapping):
+        raise SetupError(f"{what} {given!r}; expected a dict with some of {', '.join(known)}")
     if unknown := sorted(set(given) - set(known)):
-        raise ValueError(f"unknown {what} field {', '.join(unknown)}; known: {', '.join(known)}")
+        raise SetupError(f"unknown {what} field {', '.join(unknown)}; expected {', '.join(known)}")
+    if missing := [name for name, needed in known.items() if needed and name not in given]:
+        raise SetupError(f"{what} {dict(given)}; expected {', '.join(missing)} too")
 
 
 def _make_tuples(instance: Any) -> None:
@@ -64,17 +78,21 @@ class PosEmbed:
         _make_tuples(self)
         for name, known in (("kind", tuple(_TABLE_SIZES)), ("resize", _RESIZES)):
             if (value := getattr(self, name)) not in known:
-                raise ValueError(f"unknown pos_embed {name} {value!r}; known: {', '.join(known)}")
+                raise SetupError(f"unknown pos_embed {name} {value!r}; expected {', '.join(known)}")
         if self.kind == "absolute_win" and self.resize != "window_aware":
-            raise ValueError(
+            raise SetupError(
                 f"pos_embed resize {self.resize!r} with kind 'absolute_win'; expected "
                 "'window_aware': its global part is interpolated, its window part repeats"
             )
         if self.global_size and (self.kind, self.resize) != ("absolute", "tile"):
-            raise ValueError(
-                f"pos_embed global_size {tuple(self.global_size)} with kind {self.kind!r} and "
+            raise SetupError(
+                f"pos_embed global_size {self.global_size} with kind {self.kind!r} and "
                 f"resize {self.resize!r}; expected kind 'absolute' and resize 'tile'"
             )
+        require_bool("pos_embed antialias", self.antialias)
+        for name in ("size", "global_size"):
+            if (value := getattr(self, name)) is not None:
+                require_ints(f"pos_embed {name}", value, 1)
 
     @property
     def table_size(self) -> Size:
@@ -106,7 +124,7 @@ class Arch:
             blocks are built for (`relative`). None: no such tables.
 
     Raises:
-        ValueError: Values that do not fit each other.
+        SetupError: Values that do not fit each other.
     """
 
     embed_dim: int
@@ -127,37 +145,67 @@ class Arch:
 
     def __post_init__(self) -> None:
         _make_tuples(self)
+        self._check_types()
         if isinstance(self.window_spec, str):
             if self.window_spec != AUTO or len(self.mask_unit) != 2:
                 axes = len(self.mask_unit)
-                raise ValueError(
+                raise SetupError(
                     f"window_spec {self.window_spec!r} of an arch of {axes} axes; expected "
                     "'auto', of 2 axes, or one entry for each stage"
                 )
         elif len(self.window_spec) != len(self.stages):
-            raise ValueError(
+            raise SetupError(
                 f"window_spec {tuple(self.window_spec)} has {len(self.window_spec)} entries; "
                 f"expected one for each of the {len(self.stages)} stages"
             )
-        if self.q_pool is not None and not 0 <= self.q_pool < len(self.stages):
-            raise ValueError(f"q_pool {self.q_pool}; expected 0 to {len(self.stages) - 1}, or None")
+        last = len(self.stages) - 1
+        if self.q_pool is not None and not (is_int(self.q_pool, 0) and self.q_pool <= last):
+            raise SetupError(f"q_pool {self.q_pool!r}; expected 0 to {last}, or None")
         depth = sum(self.stages)
-        if outside := [i for i in self.global_att_blocks if not 0 <= i < depth]:
-            raise ValueError(
-                f"global_att_blocks {outside} out of range; blocks are 0 to {depth - 1}"
+        if outside := [i for i in self.global_att_blocks if i >= depth]:
+            raise SetupError(
+                f"global_att_blocks {outside} out of range; expected some of 0 to {depth - 1}"
             )
         self._check_windows()
         self._check_table()
         self._check_rel_pos()
 
+    def _check_types(self) -> None:
+        for name in ("embed_dim", "num_heads"):
+            require_int(name, getattr(self, name), 1)
+        require_heads("num_heads", self.embed_dim, self.num_heads)
+        require_ints("stages", self.stages, 1)
+        if not self.stages:
+            raise SetupError("stages (); expected the number of blocks of one stage or more")
+        if not isinstance(self.window_spec, str | Sequence):
+            raise SetupError(
+                f"window_spec {self.window_spec!r}; expected 'auto', or a tuple with an entry for "
+                f"each of the {len(self.stages)} stages"
+            )
+        require_ints("global_att_blocks", self.global_att_blocks, 0)
+        if not isinstance(self.pos_embed, PosEmbed):
+            raise SetupError(f"pos_embed {self.pos_embed!r}; expected a PosEmbed")
+        if self.layer_scale is not None:
+            require_share("layer_scale", self.layer_scale)
+        require_bool("expand_proj", self.expand_proj)
+        require_ints("mask_unit", self.mask_unit, 1)
+        axes = len(self.mask_unit)
+        if axes not in (2, 3):
+            raise SetupError(f"mask_unit {self.mask_unit}; expected 2 axes, or 3 of clips")
+        for name, least in (("patch_kernel", 1), ("patch_stride", 1), ("q_stride", 1)):
+            require_ints(name, getattr(self, name), least, axes)
+        require_ints("patch_padding", self.patch_padding, 0, axes)
+
     def _check_windows(self) -> None:
         if isinstance(self.window_spec, str):
             return
+        for entry in self.window_spec:
+            self.window_of(entry)
         windows = self.block_windows(self.window_spec)
         for i in self.q_pool_blocks:
             window = windows[i]
             if window and any(w % s for w, s in zip(window, self.q_stride, strict=True)):
-                raise ValueError(
+                raise SetupError(
                     f"window {window} of block {i}, from window_spec {tuple(self.window_spec)}, is "
                     f"pooled by {self.q_stride}; its sides must be multiples of that"
                 )
@@ -165,13 +213,13 @@ class Arch:
     def _check_table(self) -> None:
         size, unit = self.pos_embed.table_size, self.mask_unit
         if len(size) != len(unit):
-            raise ValueError(
+            raise SetupError(
                 f"pos_embed of kind {self.pos_embed.kind!r} and size {size}, mask_unit {unit}; "
                 "expected as many axes"
             )
         splits = self.pos_embed.kind != "absolute_win" and self.pos_embed.resize == "window_aware"
         if splits and any(n % u for n, u in zip(size, unit, strict=True)):
-            raise ValueError(
+            raise SetupError(
                 f"pos_embed size {size} with resize 'window_aware'; expected multiples of the mask "
                 f"unit {unit}, or another resize"
             )
@@ -180,14 +228,14 @@ class Arch:
         if (size := self.rel_pos) is None:
             return
         if (axes := len(self.mask_unit)) != 2:
-            raise ValueError(f"rel_pos {size} of an arch of {axes} axes; expected None, or 2 axes")
-        if not isinstance(size, tuple) or len(size) != 2 or min(size) < 1:
-            raise ValueError(
+            raise SetupError(f"rel_pos {size} of an arch of {axes} axes; expected None, or 2 axes")
+        if not isinstance(size, tuple) or len(size) != 2 or not all(is_int(n, 1) for n in size):
+            raise SetupError(
                 f"rel_pos {size}; expected tokens per axis of an image after the patch embedding, "
                 "such as (256, 256)"
             )
         if not self.global_blocks:
-            raise ValueError(
+            raise SetupError(
                 f"rel_pos {size}, but window_spec {self.window_spec} and global_att_blocks "
                 f"{self.global_att_blocks} mean no global block; expected one or more, or no "
                 "rel_pos"
@@ -259,11 +307,11 @@ class Arch:
 
     def window_of(self, entry: int | Sequence[int]) -> Size | None:
         """Tokens per window and axis that an entry of a window_spec means; None: global."""
-        if entry == 0:
+        if is_int(entry, 0) and entry == 0:
             return None
         dims = len(self.mask_unit)
-        window = (1,) * (dims - 2) + (entry,) * 2 if isinstance(entry, int) else tuple(entry)
-        if len(window) != dims or min(window) < 1:
+        window = tuple(entry) if isinstance(entry, Sequence) else (1,) * (dims - 2) + (entry,) * 2
+        if len(window) != dims or not all(is_int(side, 1) for side in window):
             expected = f"0 (global), a positive int, or {dims} of these"
-            raise ValueError(f"window_spec entry {entry!r}; expected {expected}")
+            raise SetupError(f"window_spec entry {entry!r}; expected {expected}")
         return window

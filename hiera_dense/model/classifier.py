@@ -10,6 +10,7 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from hiera_dense.model.arch import WindowSpec
+from hiera_dense.model.checks import require_int, require_share
 from hiera_dense.model.graphs import CompileOptions
 from hiera_dense.model.hiera import Hiera, WithCp
 from hiera_dense.model.layers import LayerNorm
@@ -56,7 +57,7 @@ class Classifier(Hiera):
             scores.
 
     Raises:
-        ValueError: An unknown name or field, or a value out of range.
+        SetupError: An unknown name or field, or a value out of range.
     """
 
     def __init__(
@@ -85,8 +86,8 @@ class Classifier(Hiera):
             compile=compile,
         )
         classes = _CLASSES[len(self.arch.mask_unit)] if num_classes is None else num_classes
-        if classes < 1:
-            raise ValueError(f"num_classes {classes}; expected 1 or more")
+        require_int("num_classes", classes, 1)
+        require_share("head_dropout", head_dropout)
         dim = self.arch.dims[-1]
         self.norm = LayerNorm(dim)
         nn.init.constant_(self.norm.bias, 0.02)

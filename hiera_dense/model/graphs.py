@@ -8,6 +8,8 @@ import torch
 from torch import nn
 from torch.autograd import forward_ad
 
+from hiera_dense.errors import SetupError
+
 CompileOptions = bool | Mapping[str, Any]
 Result = TypeVar("Result")
 
@@ -45,18 +47,17 @@ class Graph:
             they have it, or parts of the module are sharded.
 
     Raises:
-        TypeError: It is neither.
-        RuntimeError: This torch is too old to compile.
+        SetupError: It is neither, or this torch is too old to compile.
     """
 
     def __init__(self, compile: CompileOptions) -> None:
         if not isinstance(compile, bool | Mapping):
-            raise TypeError(
+            raise SetupError(
                 f"compile {compile!r}; expected True, False, or a dict of arguments of "
                 "torch.compile, such as dict(mode='reduce-overhead')"
             )
         if compile is not False and torch.__version__ < _OLDEST:  # compares as versions do
-            raise RuntimeError(
+            raise SetupError(
                 f"compile {compile!r} with torch {torch.__version__}; expected torch {_OLDEST} or "
                 "newer, or no compile"
             )

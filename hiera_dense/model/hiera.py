@@ -14,8 +14,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from hiera_dense.errors import SetupError
 from hiera_dense.model import pos_embed as positions
 from hiera_dense.model.arch import AUTO, Arch, WindowSpec
+from hiera_dense.model.checks import require_int, require_share
 from hiera_dense.model.graphs import CompileOptions, Graph
 from hiera_dense.model.hub_model import HubModel
 from hiera_dense.model.layers import HieraBlock, PatchEmbed, Recompute
@@ -55,7 +57,7 @@ class Hiera(nn.Module, HubModel):
         compile: Run as one graph of torch.compile: True, or the arguments of `torch.compile`.
 
     Raises:
-        ValueError: An unknown name or field, or values that do not fit each other.
+        SetupError: An unknown name or field, or values that do not fit each other.
     """
 
     def __init__(
@@ -71,8 +73,8 @@ class Hiera(nn.Module, HubModel):
         compile: CompileOptions = False,
     ) -> None:
         super().__init__()
-        if in_channels < 1:
-            raise ValueError(f"in_channels {in_channels}; expected 1 or more")
+        require_int("in_channels", in_channels, 1)
+        require_share("drop_path_rate", drop_path_rate)
         self.arch: Arch = resolve(arch, window_spec, global_att_blocks, pos_embed, rel_pos)
         self.in_channels = in_channels
         self.stage_ends = self.arch.stage_ends
@@ -107,12 +109,12 @@ class Hiera(nn.Module, HubModel):
         stages = range(len(self.stage_ends))
         if with_cp == "mlp":
             return ["mlp" for _ in stages]
-        chosen = stages if with_cp is True else with_cp or ()
-        if isinstance(chosen, str) or not set(chosen) <= set(stages):
-            given = repr(with_cp) if isinstance(with_cp, str) else tuple(chosen)
-            raise ValueError(
-                f"with_cp {given}; expected True, False, 'mlp', or some of {len(stages)} stages, "
-                "counted from 0"
+        chosen: Any = stages if with_cp is True else with_cp or ()
+        is_sequence = isinstance(chosen, Sequence) and not isinstance(chosen, str)
+        if not is_sequence or not all(stage in stages for stage in chosen):
+            raise SetupError(
+                f"with_cp {with_cp!r}; expected True, False, 'mlp', or some of {len(stages)} "
+                "stages, counted from 0"
             )
         return ["block" if stage in chosen else None for stage in stages]
 

@@ -12,8 +12,10 @@ from typing import Any, Literal, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from hiera_dense.errors import SetupError
 from hiera_dense.model import pos_embed as positions
 from hiera_dense.model.arch import Arch
+from hiera_dense.model.checks import require_heads, require_int, require_ints
 from hiera_dense.model.graphs import CompileOptions
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.model.layers import CONVS, HieraBlock, LayerNorm
@@ -55,7 +57,7 @@ class MaskedAutoencoder(Hiera):
             None: those of 224 px (and 16 frames).
 
     Raises:
-        ValueError: An unknown name or field, or values that do not fit each other.
+        SetupError: An unknown name or field, or values that do not fit each other.
     """
 
     def __init__(
@@ -71,16 +73,15 @@ class MaskedAutoencoder(Hiera):
         decoder_size: Size | None = None,
         compile: CompileOptions = False,
     ) -> None:
-        if decoder_depth < 1 or decoder_num_heads < 1 or decoder_dim % decoder_num_heads:
-            raise ValueError(
-                f"decoder of depth {decoder_depth}, dim {decoder_dim}, {decoder_num_heads} heads; "
-                "expected a block or more, and heads that divide the dim"
-            )
+        require_int("decoder_dim", decoder_dim, 1)
+        require_int("decoder_depth", decoder_depth, 1)
+        require_int("decoder_num_heads", decoder_num_heads, 1)
+        require_heads("decoder_num_heads", decoder_dim, decoder_num_heads)
         sparse = _sparse(resolve(arch, pos_embed=pos_embed))
         axes = len(sparse.mask_unit)
-        size = tuple(decoder_size or _DECODER_SIZES[axes])
-        if len(size) != axes:
-            raise ValueError(f"decoder_size {size}; expected {axes} axes")
+        size = _DECODER_SIZES[axes] if decoder_size is None else decoder_size
+        require_ints("decoder_size", size, 1, axes)
+        size = tuple(size)
         super().__init__(
             asdict(sparse),
             in_channels,
@@ -88,6 +89,7 @@ class MaskedAutoencoder(Hiera):
             with_cp=with_cp,
             compile=compile,
         )
+        self.default_mask_ratio = _RATIOS[axes]
         stages = _pools(sparse)
         dim = sparse.dims[-1]
         self.last_unit = ceil_div(sparse.mask_unit, _power(sparse.q_stride, stages))
@@ -146,7 +148,7 @@ class MaskedAutoencoder(Hiera):
                 or nothing masked.
         """
         if mask is None:
-            ratio = _RATIOS[len(self.arch.mask_unit)] if mask_ratio is None else mask_ratio
+            ratio = self.default_mask_ratio if mask_ratio is None else mask_ratio
             mask = self.get_random_mask(x, ratio, generator)
             visible = self._kept_units(mask, self._kept(x, ratio))  # without waiting for the device
         else:
@@ -307,7 +309,7 @@ def _power(stride: Size, times: int) -> Size:
 def _sparse(arch: Arch) -> Arch:
     """The same weights with mask units as windows, or global, and no pooling in the last stage."""
     if len(arch.stages) < 2:
-        raise ValueError(f"stages {arch.stages}; expected 2 or more to pretrain")
+        raise SetupError(f"stages {arch.stages}; expected 2 or more to pretrain")
     arch = replace(arch, rel_pos=None)  # learned where it is used, on whole images
     pools = min(_pools(arch), len(arch.stages) - 2)
     units = [

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
+from hiera_dense.errors import SetupError
 from hiera_dense.model.arch import AUTO, Arch, PosEmbed, Size, WindowSpec, require_known
 
 
@@ -83,15 +85,18 @@ def resolve(
         rel_pos: Instead of the architecture's own.
 
     Raises:
-        ValueError: A name or field is unknown, or values do not fit each other.
+        SetupError: A name or field is unknown, or values do not fit each other.
     """
     if isinstance(arch, str):
         if arch not in ARCHS:
-            raise ValueError(f"unknown arch {arch!r}; known: {', '.join(ARCHS)}")
+            near = get_close_matches(arch, ARCHS) or ARCHS
+            raise SetupError(f"unknown arch {arch!r}; expected {', '.join(near)}, or a dict")
         resolved = ARCHS[arch]
+    elif not isinstance(arch, Mapping):
+        raise SetupError(f"arch {arch!r}; expected a name, such as 'base', or a dict of fields")
     else:
         require_known("arch", arch, Arch)
-        own = arch.get("pos_embed", {})
+        own = arch.get("pos_embed") or {}
         require_known("pos_embed", own, PosEmbed)
         resolved = Arch(**{**arch, "pos_embed": PosEmbed(**own)})
     changes: dict[str, Any] = {}

@@ -119,7 +119,7 @@ BAD_VALUES = {
     "net.onnx --arch small --opset 26": "invalid choice: 26",
 }
 BAD_NETWORKS = {
-    "--arch none": "unknown arch 'none'; known: tiny, small,",
+    "--arch none": "unknown arch 'none'; expected tiny, small,",
     "--arch base_16x224": "--arch base_16x224: is for clips; expected one for images",
     "--arch small --window-spec auto": "expected --size HEIGHTxWIDTH with it, or a number for each",
     "--arch small --window-spec 8,4": "expected one for each of the 4 stages",

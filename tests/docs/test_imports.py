@@ -102,7 +102,7 @@ THE_WAY_BACK = ("model/hub_model.py", "weights")  # when a model is asked for it
 TOP = {
     "__init__": (),
     "__main__": (),
-    "errors": ("weights", "data", "mm", "predict", "cli"),
+    "errors": ("model", "weights", "data", "mm", "predict", "cli"),
     "original": (),
     "recipes": ("cli",),
     "registry": ("mm", "cli"),

@@ -8,6 +8,7 @@ from support.common import relative_error, shallow
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
+from hiera_dense.errors import SetupError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.model.variants import ARCHS
 
@@ -168,5 +169,5 @@ def test_a_compiled_backbone_is_one_graph_with_its_norms(spec: str | None) -> No
 
 
 def test_what_is_no_option_of_compile_is_named() -> None:
-    with pytest.raises(TypeError, match="compile 'max-autotune'; expected True, False, or a dict"):
+    with pytest.raises(SetupError, match="compile 'max-autotune'; expected True, False, or a dict"):
         backbone(compile="max-autotune")

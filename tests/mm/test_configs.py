@@ -13,6 +13,8 @@ from mmengine.registry import MODELS, init_default_scope
 from support.common import ROOT
 
 from hiera_dense.data.folders import VARIABLE
+from hiera_dense.mm.config_checks import check_config
+from hiera_dense.mm.model_checks import check_model
 from hiera_dense.model.arch import AUTO
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.model.plan import windows_for
@@ -74,6 +76,7 @@ def test_the_model_builds(path: Path, cfg: Config) -> None:
     init_default_scope(cfg.default_scope)
     with torch.device("meta"):
         model = MODELS.build(copy.deepcopy(cfg.model))  # some write into their config
+    check_model(model, cfg.model)
     assert type(model.backbone).__name__ == "HieraBackbone"
     maps = [model.backbone.trunk.arch.dims[i] for i in model.backbone.out_indices]
     takes = next(cfg.model[k] for k in ("neck", "panoptic_head", "decode_head") if k in cfg.model)
@@ -83,6 +86,12 @@ def test_the_model_builds(path: Path, cfg: Config) -> None:
         tolerance = 131_072 if cfg.model.type == "DINO" else 0
         count = sum(p.numel() for p in model.parameters())
         assert count == pytest.approx(RECORDED[path.stem].parameters, abs=tolerance)
+
+
+@each(CONFIGS)
+def test_numbers_and_parts_are_those_that_commands_take(cfg: Config) -> None:
+    check_config(cfg, "train")
+    check_config(cfg, "test")
 
 
 @each(CONFIGS)

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,10 +21,9 @@ from mmengine.config import Config
 from PIL import Image
 from support.common import ROOT, Runs
 from support.documents import examples
-from support.training import DELTA, DETECTOR, HEADS, SEGMENTER, SHORT, metric_of, run_tool, scalars
+from support.training import DETECTOR, SEGMENTER, SHORT, Refused, metric_of, run_tool, scalars
 
 from hiera_dense.cli import evaluate, train
-from hiera_dense.data.folders import VARIABLE
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.weights.load import load_pretrained
 
@@ -37,15 +35,6 @@ model["backbone"]["arch"] = arch
 model["decode_head"] = dict(in_channels=[24, 48, 96, 192])
 model["auxiliary_head"] = dict(in_channels=96)
 """
-
-
-@pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The configs of the demo with a backbone that trains fast, by host."""
-    folder = tmp_path_factory.mktemp("configs")
-    for base, host in ((DETECTOR, "mmdet"), (SEGMENTER, "mmseg")):
-        (folder / f"{host}.py").write_text(DELTA.format(base=base, heads=HEADS[host]))
-    return {host: folder / f"{host}.py" for host in HEADS}
 
 
 def host_tool(host: str, tool: str) -> Path:
@@ -119,28 +108,6 @@ def test_the_hosts_own_train_py_needs_nothing_from_us(
     run_tool(host_tool(host, "train.py"), *args, data=data)
     assert (tmp_path / "iter_2.pth").exists()
     assert metric_of(host) in scalars(tmp_path)[-1]
-
-
-Refused = Callable[..., str]
-
-
-@pytest.fixture
-def refused(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Refused:
-    """Runs a tool that must end with a message before any iteration, and returns what it said.
-
-    In this process, since importing a host takes longer than all the rest.
-    """
-
-    def run(main: Callable[[], None], *args: str | Path, data: Path | None = None) -> str:
-        monkeypatch.setenv(VARIABLE, str(data) if data else "")
-        monkeypatch.setattr("sys.argv", ["tool", *map(str, args)])
-        with pytest.raises(SystemExit) as error:
-            main()
-        said = capsys.readouterr()
-        assert "Iter(" not in said.out
-        return f"{said.err}{error.value.code}"
-
-    return run
 
 
 def test_another_folder_must_have_the_classes_of_the_run(
@@ -253,20 +220,6 @@ def test_five_channels(toy: Path, tmp_path: Path) -> None:
     options = ("--data", data, "--work-dir", tmp_path / "run", "--cfg-options", *SHORT)
     run_tool("train.py", config, *options)
     assert "mIoU" in scalars(tmp_path / "run")[-1]
-
-
-@pytest.mark.parametrize("config", [DETECTOR, SEGMENTER], ids=["mmdet", "mmseg"])
-def test_a_wrong_number_of_channels_is_told(
-    config: Path, toy: Path, tmp_path: Path, refused: Refused
-) -> None:
-    data = toy / ("instances" if config == DETECTOR else "segments")
-    options = ["--data", data, "--work-dir", tmp_path, "--cfg-options", *SHORT]
-    options += ["model.backbone.in_channels=5"]
-    message = refused(train.main, config, *options)
-    assert "data_preprocessor.mean and std have 3 values, backbone.in_channels is 5" in message
-    options += [f"model.data_preprocessor.{key}=None" for key in ("mean", "std")]
-    message = refused(train.main, config, *options)
-    assert "the first training image has 3 channels, backbone.in_channels is 5" in message
 
 
 @pytest.mark.parametrize("config", [DETECTOR, SEGMENTER], ids=["mmdet", "mmseg"])

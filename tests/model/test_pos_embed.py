@@ -126,7 +126,7 @@ def test_a_tiled_table_may_have_a_global_part_that_starts_at_zero() -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        (dict(resize="crop"), "unknown pos_embed resize 'crop'; known: window_aware, tile, interp"),
+        (dict(resize="crop"), "unknown pos_embed resize 'crop'; expected window_aware, tile"),
         (dict(kind="absolute_win", resize="tile"), "resize 'tile' with kind 'absolute_win'"),
         (dict(global_size=(7, 7)), "global_size .* expected kind 'absolute' and resize 'tile'"),
         (dict(size=(50, 56)), r"size \(50, 56\) .* multiples of the mask unit \(8, 8\)"),

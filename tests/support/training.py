@@ -16,6 +16,8 @@ from support.processes import call
 
 DETECTOR = ROOT / "configs/demo/mask-rcnn_hiera-t_fpn_1xb3-200i_toy.py"
 SEGMENTER = ROOT / "configs/demo/upernet_hiera-t_1xb4-200i_toy-128x128.py"
+MAE = ROOT / "configs/mae/mae_hiera-t_1xb16-1k_image-folder-160x160.py"
+CLASSIFIER = ROOT / "configs/classification/classifier_hiera-t_1xb16-200i_class-folder-160x160.py"
 TOOLS = {"train.py": train.main, "test.py": evaluate.main}
 SHORT = [
     "train_cfg.max_iters=2",
@@ -29,10 +31,19 @@ dims = [24, 48, 96, 192]
 arch = dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))
 model = dict(backbone=dict(arch=arch), {heads})
 """
+DELTA_OF_WHOLE_IMAGES = """
+_base_ = '{base}'
+arch = dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))
+model = dict(arch=arch)
+train_dataloader = dict(batch_size=2)
+"""
 HEADS = {
     "mmdet": "neck=dict(in_channels=dims)",
     "mmseg": "decode_head=dict(in_channels=dims), auxiliary_head=dict(in_channels=96)",
 }
+
+
+Refused = Callable[..., str]  # the fixture `refused`
 
 
 def environment(data: Path | None) -> dict[str, str]:
