@@ -40,7 +40,7 @@ def recipe(name: str) -> str:
         return str(found[0])
     near = [str(p.relative_to(configs)) for p in matching(f"*{Path(given).stem.split('_')[0]}*")]
     raise FileNotFoundError(
-        f"no config {name!r} in {configs}; expected {', '.join(near[:5]) or 'one that is there'}"
+        f"no config {name!r} in {configs}; expected {', '.join(near[:5]) or 'one of its files'}"
         + (f" and {len(near) - 5} more" if len(near) > 5 else "")
     )
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from hiera_dense.errors import SetupError
 
-_HEADS = re.compile(r"(.*\.)?(bbox|mask|panoptic|decode|auxiliary)_head(\.\d+)?")
+_HEADS = re.compile(r"(.*\.)?(bbox|mask|panoptic|panoptic_fusion|decode|auxiliary)_head(\.\d+)?")
 # Edges and depths, whatever the classes of the data; regions with any object in them likewise.
 _OTHER_TARGETS = ("STDCHead", "VPDDepthHead")
 

@@ -61,7 +61,18 @@ def check_model(model: nn.Module, cfg: Mapping[str, Any]) -> None:
     if (roi_head := getattr(model, "roi_head", None)) is not None:
         for kind in ("bbox", "mask"):
             _check_roi_head(roi_head, kind, given)
-    levels = getattr(model, "num_feature_levels", None)  # of mmdet's deformable transformers
+    _check_transformer(model, given)
+
+
+def _check_transformer(model: Any, given: _Maps) -> None:
+    """Compare the maps with those that DETR and the models made after it were built for."""
+    width = getattr(model, "embed_dims", None)
+    if width is not None and _differ(width, given.channels):
+        raise SetupError(
+            f"embed_dims {width} of the transformer, {given.source} gives maps of {given.channels} "
+            "channels; expected the same"
+        )
+    levels = getattr(model, "num_feature_levels", None)
     if levels not in (None, len(given.maps)):
         raise SetupError(
             f"num_feature_levels {levels}, {given.source} gives {len(given.maps)} maps; expected "

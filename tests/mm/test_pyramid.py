@@ -85,7 +85,7 @@ def test_a_map_of_another_stride(in_stride: int) -> None:
     [
         (dict(in_channels=[96, 192]), r"in_channels \[96, 192\]; expected one int"),
         (dict(in_channels=20), "in_channels 20; .* multiple of 8"),
-        (dict(num_outs=3), "num_outs 3; expected 4 or more"),
+        (dict(num_outs=3), "num_outs 3; expected an int, 4 or more"),
         (dict(in_stride=64), "in_stride 64; expected one of"),
     ],
 )

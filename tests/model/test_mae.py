@@ -262,7 +262,7 @@ def test_a_size_that_is_no_multiple_of_a_mask_unit_is_named() -> None:
         (dict(decoder_depth=0), "decoder_depth 0; expected an int, 1 or more"),
         (dict(decoder_dim=30), "width 30; expected heads that divide the width, such as 1, 2"),
         (dict(decoder_num_heads=0), "decoder_num_heads 0; expected an int, 1 or more"),
-        (dict(decoder_size=(8, 14, 14)), r"decoder_size \(8, 14, 14\); expected 2 axes"),
+        (dict(decoder_size=(8, 14, 14)), r"decoder_size \(8, 14, 14\); expected a tuple of 2 ints"),
         (dict(arch=SMALL | dict(stages=(2,), window_spec=(8,))), "expected 2 or more to pretrain"),
     ],
 )
