@@ -15,7 +15,7 @@ NAMES = 20  # of classes, as many as are told
 
 
 def check(
-    folder: Folder, decode: How = "some", reader: Reader = HOSTS, budget: float = BUDGET
+    folder: Folder, decode: How = "some", reader: Reader | None = HOSTS, budget: float = BUDGET
 ) -> Findings:
     """Check both splits of a folder, with a progress bar.
 
@@ -23,7 +23,7 @@ def check(
         folder: From `folders`.
         decode: Decode all images; some, as many as fit into the budget; or none, which reads their
             headers only.
-        reader: How a training of the folder reads images.
+        reader: How a training of the folder reads images, if that is known.
         budget: Of seconds, for the decoding.
     """
     findings = Findings()

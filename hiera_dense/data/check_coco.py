@@ -11,7 +11,14 @@ from hiera_dense.data.annotations import Annotations, read_coco
 from hiera_dense.data.boxes import Boxes, leaves
 from hiera_dense.data.findings import Findings, Part, Seen
 from hiera_dense.data.folders import BOXES_RECIPE, Folder, Split
-from hiera_dense.data.kept import MIN_SIZE, is_trained_on, why_not_evaluated, why_not_learned
+from hiera_dense.data.kept import (
+    MIN_SIZE,
+    NARROW,
+    is_too_narrow,
+    is_trained_on,
+    why_not_evaluated,
+    why_not_learned,
+)
 
 COCO_DETECTIONS = 100  # of a class in an image
 MANY = 0.2  # a share of annotations that is worth a note if it is lost
@@ -76,10 +83,10 @@ def _check_image(path: Path, image: Entry, name: str, seen: Seen, findings: Find
         findings.error(kind, f"{path}: {seen.size}, {expected}")
     for remark in seen.remarks:
         findings.note(remark, path)
-    if min(expected) == 1:
-        findings.error("images of one pixel, at which an evaluation ends", path)
-    elif name == "training" and not is_trained_on(image):
+    if name == "training" and not is_trained_on(image):
         findings.note(f"training images with a side under {MIN_SIZE} px, left out", path)
+    elif is_too_narrow(expected):
+        findings.error(NARROW, path)
 
 
 def _check_annotation(

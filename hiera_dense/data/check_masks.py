@@ -9,6 +9,7 @@ from rich.progress import track
 
 from hiera_dense.data.findings import Findings, Part, Seen
 from hiera_dense.data.folders import Folder, Split
+from hiera_dense.data.kept import NARROW, is_too_narrow
 from hiera_dense.data.mask_classes import implausible
 from hiera_dense.data.masks import IGNORE, images_and_masks, pair_masks, read_mask
 from hiera_dense.errors import DataError
@@ -62,6 +63,8 @@ def _check_pair(
     if seen.problem:
         yield seen.problem, str(image)
         return
+    if seen.size and is_too_narrow(seen.size):
+        yield NARROW, str(image)
     try:
         content = read_mask(mask)
     except DataError as error:

@@ -6,7 +6,7 @@ that Pillow does, follows the EXIF orientation of some formats only, and makes 8
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -46,42 +46,47 @@ HOSTS = Reader("cv2", "color")
 PILLOW = Reader("hiera_dense", "color")
 
 
-def reader_of(pipeline: Iterable[Any]) -> Reader:
-    """The reader of a host's pipeline; of one that says nothing, the usual one."""
-    for step in pipeline:
-        if isinstance(step, dict) and str(step.get("type")).endswith("LoadImageFromFile"):
+def reader_of(dataset: Mapping[str, Any]) -> Reader | None:
+    """The reader of a data set of the hosts, from its config, also within others.
+
+    Returns:
+        None where its pipeline reads images in a way of its own.
+    """
+    while "pipeline" not in dataset and isinstance(dataset.get("dataset"), Mapping):
+        dataset = dataset["dataset"]
+    for step in dataset.get("pipeline", ()):
+        if isinstance(step, Mapping) and str(step.get("type")).endswith("LoadImageFromFile"):
             return Reader(step.get("imdecode_backend") or "cv2", step.get("color_type", "color"))
-    return HOSTS
+    return None
 
 
-def look(paths: list[Path], how: How, reader: Reader, budget: float) -> dict[Path, Seen]:
+def look(paths: list[Path], how: How, reader: Reader | None, budget: float) -> dict[Path, Seen]:
     """Look at images, each once, in two processes where they are many.
 
     Args:
         paths: The images.
         how: Decode `all` of them; `some`, an evenly spaced part that fits into the budget; `none`:
             read headers only.
-        reader: How to decode.
+        reader: How to decode; None: not at all.
         budget: Seconds for `some`. The time is estimated from a few and told.
     """
     paths = list(dict.fromkeys(paths))
+    if how == "none" or reader is None:
+        return {path: see(path, None) for path in track(paths, "headers of images")}
     if len(paths) <= _FEW:
-        return {path: see(path, reader if how != "none" else None) for path in paths}
-    seen: dict[Path, Seen] = {}
-    every = 1
-    if how != "none":
-        tried = paths[:: max(1, len(paths) // _TRIED)][:_TRIED]
-        seen = dict(_in_processes([(path, reader) for path in tried[:_CHUNK]]))
-        start = time.monotonic()
-        seen |= dict(_in_processes([(path, reader) for path in tried[_CHUNK:]]))
-        seconds = (time.monotonic() - start) / len(tried[_CHUNK:]) * len(paths)
-        every = _told(len(paths), seconds, how, budget)
+        return {path: see(path, reader) for path in paths}
+    tried = paths[:: max(1, len(paths) // _TRIED)][:_TRIED]
+    answers = list(_in_processes([(path, reader) for path in tried]))
+    seen = {answer.path: answer.seen for answer in answers}
+    seconds = sum(answer.seconds for answer in answers) / len(tried) * len(paths) / PROCESSES
+    every = _told(len(paths), seconds, how, budget)
     todo = [
-        (path, reader if how != "none" and number % every == 0 else None)
+        (path, reader if number % every == 0 else None)
         for number, path in enumerate(paths)
         if path not in seen
     ]
-    seen |= dict(track(_in_processes(todo), "images", total=len(todo)))
+    for answer in track(_in_processes(todo), "images", total=len(todo)):
+        seen[answer.path] = answer.seen
     return seen
 
 
@@ -223,7 +228,13 @@ def _told(images: int, seconds: float, how: How, budget: float) -> int:
 Task = tuple[Path, Reader | None]
 
 
-def _in_processes(tasks: list[Task]) -> Iterator[tuple[Path, Seen]]:
+class _Answer(NamedTuple):
+    path: Path
+    seen: Seen
+    seconds: float
+
+
+def _in_processes(tasks: list[Task]) -> Iterator[_Answer]:
     """Look at images in processes of their own, which a hostile file may end, in any order."""
     chunks = [tasks[i : i + _CHUNK] for i in range(0, len(tasks), _CHUNK)]
     while chunks:
@@ -241,18 +252,18 @@ def _in_processes(tasks: list[Task]) -> Iterator[tuple[Path, Seen]]:
             try:
                 yield from (pair for _, pairs in _in_a_pool([[task]]) for pair in pairs)
             except BrokenProcessPool:
-                yield task[0], Seen(None, "images that end the process that reads them")
+                yield _Answer(task[0], Seen(None, "images that end the process that reads them"), 0)
 
 
-def _in_a_pool(chunks: list[list[Task]]) -> Iterator[tuple[list[Task], list[tuple[Path, Seen]]]]:
+def _in_a_pool(chunks: list[list[Task]]) -> Iterator[tuple[list[Task], list[_Answer]]]:
     """Chunks and what was seen, in any order; few are under way at a time.
 
     Raises:
         BrokenProcessPool: A process ended.
     """
     ahead = iter(chunks)
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn")) as pool:
-        running: dict[Future[list[tuple[Path, Seen]]], list[Task]] = {}
+    with ProcessPoolExecutor(PROCESSES, get_context("spawn"), initializer=_begin) as pool:
+        running: dict[Future[list[_Answer]], list[Task]] = {}
         while True:
             for chunk in islice(ahead, 2 * PROCESSES - len(running)):
                 running[pool.submit(_see_all, chunk)] = chunk
@@ -262,5 +273,17 @@ def _in_a_pool(chunks: list[list[Task]]) -> Iterator[tuple[list[Task], list[tupl
                 yield running.pop(done), done.result()
 
 
-def _see_all(tasks: list[Task]) -> list[tuple[Path, Seen]]:
-    return [(path, see(path, reader)) for path, reader in tasks]
+def _see_all(tasks: list[Task]) -> list[_Answer]:
+    answers = []
+    for path, reader in tasks:
+        start = time.monotonic()
+        answers.append(_Answer(path, see(path, reader), time.monotonic() - start))
+    return answers
+
+
+def _begin() -> None:
+    """Import before the clock runs; one thread for each process."""
+    _opencv(b"no image", HOSTS.flag)
+    import cv2
+
+    cv2.setNumThreads(1)

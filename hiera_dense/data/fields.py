@@ -6,6 +6,7 @@ text "0" counts as true. What is harmless is rewritten (`normalised`); the rest 
 
 import re
 from collections import Counter
+from collections.abc import Callable
 from math import isfinite
 from os.path import isabs, normpath
 from typing import Any
@@ -46,19 +47,33 @@ def normalised(content: dict[str, list[Any]], file: str) -> Findings:
             findings.error(kind, f"{shown(entry)} in {file}")
     if findings.errors:
         return findings
-    images, categories = (
-        {entry["id"]: entry for entry in content[key] if check(entry, file, findings)}
-        for key, check in (("images", _image), ("categories", _category))
-    )
+    images = _by_id(content["images"], _image, file, findings)
+    categories = _by_id(content["categories"], _category, file, findings)
     for annotation in content["annotations"]:
         if _annotation_ids(annotation, images, categories, file, findings):
             where = f"annotation {annotation['id']} in {file}"
-            _annotation(annotation, images[annotation["image_id"]], where, findings)
+            if image := images[annotation["image_id"]]:
+                _annotation(annotation, image, where, findings)
     for key, entries in content.items():
         counts = Counter(e["id"] for e in entries if type(e.get("id")) is int)
         for number in (number for number, count in counts.items() if count > 1):
             findings.error(f"{key} that share an id; expected one of each", f"{number} in {file}")
     return findings
+
+
+def _by_id(
+    entries: list[Entry],
+    check: Callable[[Entry, str, Findings], bool],
+    file: str,
+    findings: Findings,
+) -> dict[int, Entry | None]:
+    """Entries by id; None for one in which something is wrong, which is found once."""
+    found: dict[int, Entry | None] = {}
+    for entry in entries:
+        is_right = check(entry, file, findings)
+        if type(entry.get("id")) is int:
+            found[entry["id"]] = entry if is_right else None
+    return found
 
 
 def _image(image: Entry, file: str, findings: Findings) -> bool:
@@ -99,8 +114,8 @@ def _category(category: Entry, file: str, findings: Findings) -> bool:
 
 def _annotation_ids(
     annotation: Entry,
-    images: dict[int, Entry],
-    categories: dict[int, Entry],
+    images: dict[int, Entry | None],
+    categories: dict[int, Entry | None],
     file: str,
     findings: Findings,
 ) -> bool:

@@ -8,10 +8,21 @@ from typing import Any
 
 MIN_SIZE = 16  # px of the shorter side of an image, under which it is not trained on
 
+MOST_NARROW = 512  # times as long as wide: 256 px then leave half a pixel
+NARROW = (
+    f"images of one pixel, or {MOST_NARROW} times as long as wide, at which the hosts stop; "
+    "expected more"
+)
+
 
 def is_trained_on(image: dict[str, Any]) -> bool:
     """Whether the filter keeps an image that has annotations."""
     return bool(min(image["width"], image["height"]) >= MIN_SIZE)
+
+
+def is_too_narrow(size: tuple[int, int]) -> bool:
+    """Whether the hosts stop at it: resizing leaves nothing of it, or its mask loses an axis."""
+    return min(size) == 1 or max(size) >= MOST_NARROW * min(size)
 
 
 def why_not_learned(annotation: dict[str, Any], image: dict[str, Any]) -> str | None:
