@@ -151,7 +151,7 @@ def _without_pillow(path: Path, reader: Reader | None) -> Seen:
     if reader not in (None, PILLOW) and (pixels := _decode(path, reader)) is not None:
         return Seen((pixels.shape[1], pixels.shape[0]))
     if path.suffix.lower() in (".tif", ".tiff") and (found := _tiff(path)) is not None:
-        remark = "TIFF images that the usual reader does not read, for configs with another"
+        remark = "TIFF images of many channels, for configs with a reader of their own"
         return Seen(found, None, (remark,) if reader else ())
     return Seen(None, "unreadable images")
 
@@ -165,7 +165,8 @@ def _tiff(path: Path) -> tuple[int, int] | None:
     try:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
-            return page.imagewidth, page.imagelength
+            is_other = page.samplesperpixel == 2 or page.samplesperpixel > 4
+            return (page.imagewidth, page.imagelength) if is_other else None
     except Exception:  # whatever a damaged file makes a parser say
         return None
 

@@ -119,7 +119,7 @@ def test_the_reader_of_a_config(tmp_path: Path) -> None:
     file = tmp_path / "a.tif"
     tifffile.imwrite(file, np.zeros((30, 40, 5), np.uint16), planarconfig="contig")
     assert see(file, Reader("tifffile", "unchanged")) == ((40, 30), None, ())
-    assert "that the usual reader does not read" in see(file, HOSTS).remarks[0]
+    assert "TIFF images of many channels" in see(file, HOSTS).remarks[0]
 
 
 def test_narrow_images(tmp_path: Path) -> None:
