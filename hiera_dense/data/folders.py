@@ -17,7 +17,7 @@ from hiera_dense.data.masks import refuse_other_labels
 from hiera_dense.errors import DataError
 
 VARIABLE = "HIERA_DENSE_DATA"
-BOXES_RECIPE = "dino-4scale_hiera-t_1xb2-200i_coco-folder"
+BOXES_RECIPE = "faster-rcnn_hiera-t_fpn_1xb2-200i_coco-folder"
 SPLIT_NAMES = (("train", "val"), ("train", "valid"), ("training", "validation"))
 # Where images and annotations of a split lie.
 COCO_LAYOUTS = (

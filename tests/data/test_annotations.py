@@ -204,7 +204,7 @@ def test_boxes_without_masks_are_for_recipes_of_boxes(tmp_path: Path) -> None:
     folder = coco_folder(str(write_coco(tmp_path, train=content)))
     assert folder["without_mask"] == 2
     assert not check(folder).errors
-    with pytest.raises(DataError, match=r"2 annotations without a mask; .* boxes: dino"):
+    with pytest.raises(DataError, match=r"2 annotations without a mask; .* boxes: faster-rcnn"):
         with_masks(folder)
 
 
