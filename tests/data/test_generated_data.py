@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from PIL import Image
@@ -133,7 +133,9 @@ def _hold_annotations(root: Path) -> None:
         folder = any_folder(str(root))
         tell(folder, check(folder))
     except DataError:
+        event("refused")
         return
+    event("loaded")
     init_default_scope("mmdet")
     data = DATASETS.build(
         dict(
@@ -237,7 +239,9 @@ def test_masks(
         folder = any_folder(str(root))
         tell(folder, check(folder))
     except DataError:
+        event("refused")
         return
+    event("loaded")
     init_default_scope("mmseg")
     data = DATASETS.build(
         dict(
