@@ -11,5 +11,13 @@ def main() -> None:
     parser.add_argument(
         "folder", help="COCO format, images and index masks, or a folder for each class"
     )
-    folder = any_folder(parser.parse_args().folder)
-    tell(folder, check(folder))
+    parser.add_argument(
+        "--decode",
+        choices=["all", "some", "none"],
+        default="some",
+        help="decode all images; some, an even part, where all would take more than two minutes "
+        "(default); or none",
+    )
+    args = parser.parse_args()
+    folder = any_folder(args.folder)
+    tell(folder, check(folder, args.decode))

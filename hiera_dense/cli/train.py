@@ -13,6 +13,7 @@ from mmengine.config import Config
 from hiera_dense.cli.options import default_work_dir, load_config, run_parser
 from hiera_dense.cli.parser import ends_with_a_message
 from hiera_dense.data.check import check, tell
+from hiera_dense.data.decode import reader_of
 from hiera_dense.mm.building import building
 from hiera_dense.mm.config_checks import check_config
 from hiera_dense.mm.finite import StopAtNaN
@@ -25,9 +26,11 @@ from hiera_dense.mm.whole_models import WholeModel
 
 
 def check_own_data(cfg: Config) -> None:
-    """Every process looks, so that none waits for another; one tells."""
-    with nullcontext() if is_first_process() else redirect_stdout(None):
-        tell(cfg.own_data, check(cfg.own_data))
+    """Every process looks, so that none waits for another; one decodes images, and tells."""
+    is_first = is_first_process()
+    with nullcontext() if is_first else redirect_stdout(None):
+        reader = reader_of(cfg.train_dataloader.dataset)
+        tell(cfg.own_data, check(cfg.own_data, "some" if is_first else "none", reader))
 
 
 @ends_with_a_message

@@ -1,45 +1,84 @@
-"""Annotations of a user's own data: files in COCO's format, and index masks of images."""
+"""Annotation files in COCO's format: read once, checked, and kept as the hosts are to read them."""
 
+import hashlib
 import json
+import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-from PIL import Image
-
-from hiera_dense.data.images import find_images
+from hiera_dense.data.fields import normalised
+from hiera_dense.data.findings import Findings
 from hiera_dense.errors import DataError
+from hiera_dense.writing import whole_file
 
-IGNORE = 255  # the mask value that no loss and no metric counts
-# What mmdet and pycocotools read without asking whether it is there.
-COCO_FIELDS = {
-    "images": ("id", "file_name", "width", "height"),
-    "annotations": ("id", "image_id", "category_id", "bbox", "area", "iscrowd"),
-    "categories": ("id", "name"),
-}
+_KEYS = ("images", "annotations", "categories")
+_BYTE_ORDER_MARK = "\ufeff"
 
 
-def read_coco(path: Path) -> dict[str, Any]:
+class Annotations(NamedTuple):
+    """A file that can be used.
+
+    `content` has types, ranges and relations as `fields.normalised` promises; `findings` says what
+    was rewritten, and has no errors.
+    """
+
+    content: dict[str, Any]
+    findings: Findings
+
+
+def read_coco(path: Path) -> Annotations:
     """Read an annotation file.
 
     Raises:
-        DataError: It is not JSON; has no images, annotations or categories, or one without a field
-            that a detector needs; or two categories have one name.
+        DataError: It is not JSON; has no images, annotations or categories; two categories have one
+            name; or there are fields of another type, range or relation than detectors need. Every
+            kind is named with how often it occurs and a first example.
     """
+    text = _text(path)
     try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(text.removeprefix(_BYTE_ORDER_MARK))
     except ValueError as error:
         raise DataError(f"{path} is not JSON: {error}") from None
-    for key, fields in COCO_FIELDS.items():
+    except RecursionError:
+        raise DataError(f"{path} is nested too deeply; expected a COCO data set") from None
+    for key in _KEYS:
         entries = content.get(key) if isinstance(content, dict) else None
         if not isinstance(entries, list) or not entries:
             raise DataError(f"{path} has no {key}; expected the file of a COCO data set")
-        for entry in entries:
-            if missing := [field for field in fields if field not in entry]:
-                raise DataError(f"{path} has {key} without {', '.join(missing)}: {str(entry)[:80]}")
+    findings = normalised({key: content[key] for key in _KEYS}, path.name)
+    if findings.errors:
+        lines = [line for line in findings.lines() if line.startswith("error")]
+        raise DataError(f"{path} cannot be trained on:\n  " + "\n  ".join(lines))
     check_names([category["name"] for category in content["categories"]], path)
-    return content
+    if text.startswith(_BYTE_ORDER_MARK):
+        findings.change("a byte order mark", path.name)
+    return Annotations(content, findings)
+
+
+def keep(content: dict[str, Any]) -> Path:
+    """Write annotations that were rewritten to where the hosts find them.
+
+    Args:
+        content: From `read_coco`.
+
+    Returns:
+        A file in the user's cache, named by its content.
+
+    Raises:
+        WriteError: It cannot be written.
+    """
+    text = json.dumps(content)
+    name = hashlib.sha256(text.encode()).hexdigest()[:32]
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    path = Path(cache).resolve() / "hiera_dense" / "annotations" / f"{name}.json"
+    if not path.is_file():
+        # Under a name of its own first: several processes of a training may write it at a time.
+        own = path.with_name(f"{name}.{os.getpid()}.json")
+        with whole_file(own) as part:
+            part.write_text(text)
+        own.replace(path)
+    return path
 
 
 def check_names(names: list[Any], path: Path) -> None:
@@ -54,52 +93,12 @@ def check_names(names: list[Any], path: Path) -> None:
         raise DataError(f"{path} has more than one class named {', '.join(twice)}")
 
 
-def image_files(folder: Path) -> dict[str, Path]:
-    """The images below a folder, sorted, by relative path without suffix.
-
-    Raises:
-        DataError: Two images differ in their suffix only.
-    """
-    files: dict[str, Path] = {}
-    for path in find_images(folder):
-        stem = str(path.relative_to(folder).with_suffix(""))
-        if stem in files:
-            raise DataError(f"{files[stem]} and {path} have one name; expected one of them")
-        files[stem] = path
-    return files
-
-
-def pair_masks(images: Path, masks: Path) -> dict[Path, Path | None]:
-    """The mask of each image, None where there is none.
-
-    A mask has the name of its image; or that and an ending that all masks share, such as `_mask`.
-    """
-    by_name = image_files(masks)
-    found = image_files(images)
-    endings = Counter(
-        name[end:]
-        for name in by_name
-        for end in range(len(name) + 1)
-        if name[:end] in found and not name[end : end + 1].isalnum()
-    )
-    ending = endings.most_common(1)[0][0] if endings else ""
-    return {path: by_name.get(name + ending) for name, path in found.items()}
-
-
-def read_mask(path: Path) -> np.ndarray[Any, Any]:
-    """Class indices of a mask, shape (H, W).
-
-    Raises:
-        DataError: The file is damaged, or the mask has several channels.
-    """
+def _text(path: Path) -> str:
+    if not path.is_file():  # a pipe would be waited for
+        raise DataError(f"{path} is not there, or no file; expected the file of a COCO data set")
     try:
-        with Image.open(path) as image:
-            mask = np.asarray(image)
-    except Exception as error:  # whatever a damaged file makes a parser say
-        raise DataError(f"mask {path} cannot be read: {error}") from None
-    if mask.ndim != 2:
-        raise DataError(
-            f"mask {path} has {mask.shape[-1]} channels (mode {image.mode}); expected one, the "
-            "class of each pixel"
-        )
-    return mask
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not JSON: {error}") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from None

@@ -4,21 +4,20 @@ The data configs call `coco_folder` or `mask_folder` when they are parsed, so th
 size that the data need, in our commands and in the hosts' tools. What they return is plain data.
 """
 
-import csv
 import os
 from collections import Counter
 from colorsys import hsv_to_rgb
 from pathlib import Path
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
-import numpy as np
-
-from hiera_dense.data.annotations import IGNORE, check_names, image_files, read_coco, read_mask
+from hiera_dense.data.annotations import Annotations, keep, read_coco
 from hiera_dense.data.images import class_names, find_images, readable_suffixes
+from hiera_dense.data.mask_classes import mask_classes
+from hiera_dense.data.masks import refuse_other_labels
 from hiera_dense.errors import DataError
 
 VARIABLE = "HIERA_DENSE_DATA"
-NAME_FILES = ("classes.txt", "_classes.csv")
+BOXES_RECIPE = "faster-rcnn_hiera-t_fpn_1xb2-200i_coco-folder"
 SPLIT_NAMES = (("train", "val"), ("train", "valid"), ("training", "validation"))
 # Images and annotations of a split; {} is its name.
 COCO_LAYOUTS = (
@@ -28,22 +27,37 @@ COCO_LAYOUTS = (
     ("{}2017", "annotations/instances_{}2017.json"),
     ("{}", "{}/_annotations.coco.json"),
 )
-MASK_LAYOUTS = (("images/{}", "annotations/{}"), ("{}/images", "{}/masks"))
+MASK_LAYOUTS = (
+    ("images/{}", "annotations/{}"),
+    ("{}/images", "{}/masks"),
+    ("images/{}", "masks/{}"),
+    ("{}/images", "{}/labels"),
+    ("images/{}", "labels/{}"),
+)
+# Masks beside their images, with `_classes.csv` in each split, as Roboflow exports them.
+BESIDE_LAYOUT = ("{}", "{}/_classes.csv")
 CLASS_LAYOUTS = (("{}", "{}"),)
+_NO_CLASSES = {"images", "labels", "masks", "annotations"}  # names of folders, but not of classes
 
 
 class Split(TypedDict):
-    """Folder of images, and file or folder of annotations, relative to the root."""
+    """Folder of images, and file or folder of annotations, relative to the root.
+
+    Where an annotation file had to be rewritten, `annotations` is the rewritten one and `original`
+    the one in the folder.
+    """
 
     images: str
     annotations: str
+    original: NotRequired[str]
 
 
 class Folder(TypedDict):
     """What a config needs to know.
 
     Images without labels have no classes. If a folder has no splits, both splits are all of it.
-    `most_instances` is the largest number of instances in an image, 0 for all but COCO's format.
+    `most_instances` is the largest number of instances in an image, and `without_mask` counts boxes
+    without one; both are 0 for all but COCO's format.
     """
 
     kind: str  # 'coco', 'masks', 'classes' or 'images'
@@ -53,6 +67,7 @@ class Folder(TypedDict):
     classes: tuple[str, ...]
     palette: list[tuple[int, int, int]]  # RGB, one for each class
     most_instances: int
+    without_mask: int
 
 
 def coco_folder(root: str | None = None) -> Folder:
@@ -63,27 +78,55 @@ def coco_folder(root: str | None = None) -> Folder:
 
     Raises:
         DataError: No folder is named; annotations or images are not in any known place; an
-            annotation file is not COCO's; the splits differ in their categories.
+            annotation file is not COCO's, or holds what detectors cannot use; the splits differ in
+            their categories.
+        WriteError: A file had to be rewritten, and cannot be.
     """
     path = _existing(root)
-    train, val = _find_splits(path, COCO_LAYOUTS)
-    files = [read_coco(path / split["annotations"]) for split in (train, val)]
-    classes, others = ([c["name"] for c in file["categories"]] for file in files)
+    found = _find_splits(path, COCO_LAYOUTS)
+    files = [read_coco(path / split["annotations"]) for split in found]
+    classes, others = ([c["name"] for c in file.content["categories"]] for file in files)
+    train, val = found
     if classes != others:
         raise DataError(
             f"categories of {path} differ: {classes} in {train['annotations']}, {others} in "
             f"{val['annotations']}; expected the same in the same order"
         )
-    per_image = [Counter(a["image_id"] for a in file["annotations"]) for file in files]
+    per_image = [Counter(a["image_id"] for a in file.content["annotations"]) for file in files]
     most = max(max(counts.values()) for counts in per_image)
-    return _folder("coco", path, train, val, classes, most)
+    train, val = (_as_read(path, *pair) for pair in zip(found, files, strict=True))
+    alone = sum(not a.get("segmentation") for file in files for a in file.content["annotations"])
+    return _folder("coco", path, train, val, classes, most, alone)
+
+
+def with_masks(folder: Folder) -> Folder:
+    """A folder in COCO's format, for a recipe that learns masks.
+
+    Raises:
+        DataError: There are annotations without a mask.
+    """
+    if folder["without_mask"]:
+        raise DataError(
+            f"{folder['root']} has {folder['without_mask']} annotations without a mask; expected "
+            f"polygons or RLE, or a recipe for boxes: {BOXES_RECIPE}"
+        )
+    return folder
+
+
+def _as_read(root: Path, split: Split, file: Annotations) -> Split:
+    """A split with the annotations that the hosts are to read."""
+    if not file.findings.changed:
+        return split
+    kept = os.path.relpath(keep(file.content), root)
+    return Split(images=split["images"], annotations=kept, original=split["annotations"])
 
 
 def mask_folder(root: str | None = None) -> Folder:
     """Look at a folder of images and index masks.
 
     Class names come from `classes.txt` (a line for each value, from 0) or `_classes.csv` (value,
-    name). Without them every mask is read, and classes are counted up to the largest value but 255.
+    name), in the folder or in that of the training masks. Without them every mask is read, and
+    classes are counted up to the largest value but 255.
 
     Args:
         root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
@@ -93,13 +136,16 @@ def mask_folder(root: str | None = None) -> Folder:
             cannot be used; there are fewer than 2 classes, or more than 255.
     """
     path = _existing(root)
-    train, val = _find_splits(path, MASK_LAYOUTS)
-    classes = _names(path) or _count_classes(path, [path / s["annotations"] for s in (train, val)])
-    if not 2 <= len(classes) <= IGNORE:
-        raise DataError(
-            f"{path} has {len(classes)} classes; expected 2 to {IGNORE} ({IGNORE} is ignored)"
-        )
-    return _folder("masks", path, train, val, classes, 0)
+    if beside := _splits(path, (BESIDE_LAYOUT,)):
+        train, val = (Split(images=s["images"], annotations=s["images"]) for s in beside[0])
+    else:
+        train, val = _find_splits(path, MASK_LAYOUTS)
+    for split in (train, val):
+        refuse_other_labels(path / split["annotations"])
+    classes = mask_classes(
+        path, [(path / s["images"], path / s["annotations"]) for s in (train, val)]
+    )
+    return _folder("masks", path, train, val, classes)
 
 
 def class_folder(root: str | None = None) -> Folder:
@@ -120,12 +166,17 @@ def class_folder(root: str | None = None) -> Folder:
     classes, others = (class_names(path / split["images"]) for split in (train, val))
     if len(classes) < 2:
         raise DataError(f"{path / train['images']} has the classes {classes}; expected 2 or more")
+    if set(classes) <= _NO_CLASSES:
+        raise DataError(
+            f"{path / train['images']} has the folders {', '.join(classes)}, which are no classes; "
+            "expected index masks in masks/ beside images/, or a folder for each class"
+        )
     if unknown := sorted(set(others) - set(classes)):
         raise DataError(
             f"{path / val['images']} has the classes {', '.join(unknown[:5])}, and "
             f"{path / train['images']} has not; expected no class in validation only"
         )
-    return _folder("classes", path, train, val, classes, 0)
+    return _folder("classes", path, train, val, classes)
 
 
 def image_folder(root: str | None = None) -> Folder:
@@ -147,7 +198,7 @@ def image_folder(root: str | None = None) -> Folder:
     train, val = [*_splits(path, layouts), (whole, whole)][0]
     if len(find_images(path / train["images"], readable_suffixes())) < 2:
         raise DataError(f"fewer than 2 images in {path / train['images']}")
-    return _folder("images", path, train, val, [], 0)
+    return _folder("images", path, train, val, [])
 
 
 def any_folder(root: str) -> Folder:
@@ -157,9 +208,12 @@ def any_folder(root: str) -> Folder:
         DataError: As `coco_folder`, `mask_folder` and `class_folder`.
     """
     path = _existing(root)
-    if _splits(path, MASK_LAYOUTS):
+    is_coco = bool(_splits(path, COCO_LAYOUTS))
+    masks = _splits(path, (*MASK_LAYOUTS, BESIDE_LAYOUT))
+    # Beside annotations in COCO's format a folder of labels may be that of another tool.
+    if masks and not (is_coco and not find_images(path / masks[0][0]["annotations"])):
         return mask_folder(root)
-    splits = [] if _splits(path, COCO_LAYOUTS) else _splits(path, CLASS_LAYOUTS)
+    splits = [] if is_coco else _splits(path, CLASS_LAYOUTS)
     has_classes = any(class_names(path / train["images"]) for train, _ in splits)
     return class_folder(root) if has_classes else coco_folder(root)
 
@@ -205,44 +259,14 @@ def _find_splits(root: Path, layouts: tuple[tuple[str, str], ...]) -> tuple[Spli
     )
 
 
-def _names(root: Path) -> list[str] | None:
-    """Class names from a file in the folder, if there is one."""
-    path = next((root / name for name in NAME_FILES if (root / name).is_file()), None)
-    if path is None:
-        return None
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8: {error}") from None
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    if path.suffix == ".txt":
-        check_names(lines, path)
-        return lines
-    rows = list(csv.reader(lines[1:], skipinitialspace=True))
-    for number, row in enumerate(rows):
-        if len(row) != 2 or row[0] != str(number):
-            line = lines[number + 1]
-            raise DataError(f"{path}, line {number + 2}: {line!r}; expected '{number}, name'")
-    names = [name for _, name in rows]
-    check_names(names, path)
-    return names
-
-
-def _count_classes(root: Path, folders: list[Path]) -> list[str]:
-    files = [path for folder in folders for path in image_files(folder).values()]
-    print(f"reading classes from {len(files)} masks; {root / NAME_FILES[0]} would spare this")
-    values = {int(value) for path in files for value in np.unique(read_mask(path))}
-    largest = max(values - {IGNORE}, default=0)
-    if largest == 0:
-        raise DataError(
-            f"masks in {root} hold the values {sorted(values)} only; expected two classes or more, "
-            f"counted from 0 ({IGNORE} is ignored)"
-        )
-    return [f"class_{i}" for i in range(largest + 1)]
-
-
 def _folder(
-    kind: str, root: Path, train: Split, val: Split, classes: list[str], most_instances: int
+    kind: str,
+    root: Path,
+    train: Split,
+    val: Split,
+    classes: list[str],
+    most_instances: int = 0,
+    without_mask: int = 0,
 ) -> Folder:
     """Colours go around the colour wheel in steps of the golden ratio, so neighbours differ."""
     wheel = [hsv_to_rgb(0.618 * i % 1, 0.75, 0.9) for i in range(len(classes))]
@@ -254,4 +278,5 @@ def _folder(
         classes=tuple(classes),
         palette=[(round(255 * r), round(255 * g), round(255 * b)) for r, g, b in wheel],
         most_instances=most_instances,
+        without_mask=without_mask,
     )

@@ -18,17 +18,35 @@ def readable_suffixes() -> tuple[str, ...]:
 
 
 def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path]:
-    """The images below a folder, linked folders too, sorted. What is hidden does not count."""
-    found = []
-    entered = set()
-    for place, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if not name.startswith(".")]
+    """The images below a folder, linked folders too, sorted.
+
+    What is hidden does not count, nor what is there but no file: a pipe would be waited for.
+    """
+    found: list[str] = []
+    entered: set[str] = set()
+    places = [str(folder)]
+    while places:
+        place = places.pop()
         if (real := os.path.realpath(place)) in entered:  # a link that leads back
-            folders.clear()
             continue
         entered.add(real)
-        found += [os.path.join(place, name) for name in names if not name.startswith(".")]
-    return [Path(path) for path in sorted(found) if os.path.splitext(path)[1].lower() in suffixes]
+        try:
+            entries = list(os.scandir(place))
+        except OSError:  # not there, or not to be read
+            continue
+        for entry in entries:
+            if entry.name.startswith("."):
+                continue
+            if entry.is_dir():
+                places.append(entry.path)
+            elif os.path.splitext(entry.name)[1].lower() in suffixes and _may_be_file(entry):
+                found.append(entry.path)
+    return [Path(path) for path in sorted(found)]
+
+
+def _may_be_file(entry: os.DirEntry[str]) -> bool:
+    """Whether an entry is a file, or a link to nothing, which whoever reads it will say."""
+    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
 
 
 def class_names(folder: Path) -> list[str]:

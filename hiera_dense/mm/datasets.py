@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from hiera_dense.data.annotations import pair_masks
 from hiera_dense.data.images import class_names, find_images, read_image, readable_suffixes
+from hiera_dense.data.masks import pair_masks
 from hiera_dense.errors import DataError, SetupError
 
 

@@ -30,12 +30,14 @@ def coco_metric(ann_file: str, **kwargs: Any) -> Any:
     """
     from mmdet.evaluation import CocoMetric  # only an mmdet config names this metric
 
-    content = read_coco(Path(ann_file))
-    if all(annotation["id"] for annotation in content["annotations"]):
+    content, findings = read_coco(Path(ann_file))
+    starts_at_0 = not all(annotation["id"] for annotation in content["annotations"])
+    if not starts_at_0 and not findings.changed:
         return CocoMetric(ann_file=ann_file, **kwargs)
-    print_log(f"annotation ids of {ann_file} start at 0; evaluated as if at 1", logger="current")
-    for number, annotation in enumerate(content["annotations"], start=1):
-        annotation["id"] = number
+    if starts_at_0:
+        print_log(f"annotation ids of {ann_file} start at 0; evaluated as if at 1", "current")
+        for number, annotation in enumerate(content["annotations"], start=1):
+            annotation["id"] = number
     with tempfile.TemporaryDirectory() as folder:
         renumbered = Path(folder) / "annotations.json"
         renumbered.write_text(json.dumps(content))

@@ -10,7 +10,6 @@ from PIL import Image
 from support.folders import CATEGORIES, SIZE, coco, write_coco, write_image, write_masks
 
 from hiera_dense.data import folders
-from hiera_dense.data.annotations import image_files, pair_masks
 from hiera_dense.data.folders import (
     any_folder,
     class_folder,
@@ -18,6 +17,7 @@ from hiera_dense.data.folders import (
     image_folder,
     mask_folder,
 )
+from hiera_dense.data.masks import image_files, pair_masks
 from hiera_dense.errors import DataError
 
 
@@ -149,7 +149,7 @@ def not_json(root: Path) -> None:
 
 def without_field(root: Path) -> None:
     content = coco()
-    del content["annotations"][1]["iscrowd"]
+    del content["annotations"][1]["bbox"]
     write_coco(root, train=content)
 
 
@@ -166,7 +166,10 @@ def without_field(root: Path) -> None:
         (other_order, r"\['cell', 'debris'\] in instances_train.json, \['debris', 'cell'\] in"),
         (twice, "more than one class named cell"),
         (not_json, "instances_train.json is not JSON"),
-        (without_field, "annotations without iscrowd: {'id': 2"),
+        (
+            without_field,
+            "boxes that are not x, y, width, height; .*: 1, first annotation 2 in .*None",
+        ),
     ],
 )
 def test_a_coco_folder_that_cannot_be_used(tmp_path: Path, make: object, message: str) -> None:

@@ -106,6 +106,7 @@ TOP = {
     "original": (),
     "recipes": ("cli",),
     "registry": ("mm", "cli"),
+    "writing": ("weights", "data", "mm", "predict", "cli"),
 }
 
 

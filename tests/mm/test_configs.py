@@ -37,6 +37,7 @@ RECORDED = recorded()
 IMAGES = {"coco": 118_287, "in1k-224x224": 1_281_167}
 KINDS = {
     "coco_folder": "instances",
+    "coco_folder_boxes": "instances",
     "mask_folder": "segments",
     "image_folder": "segments",
     "class_folder": "classes",

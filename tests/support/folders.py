@@ -26,14 +26,14 @@ def coco(first_id: int = 1, annotations: int = 2, categories: list[dict] = CATEG
                 "id": first_id + i,
                 "image_id": 1,
                 "category_id": categories[i % len(categories)]["id"],
-                "bbox": BOX,
+                "bbox": list(BOX),
                 "area": BOX[2] * BOX[3],
                 "iscrowd": 0,
-                "segmentation": POLYGON,
+                "segmentation": [list(polygon) for polygon in POLYGON],
             }
             for i in range(annotations)
         ],
-        "categories": categories,
+        "categories": [dict(category) for category in categories],
     }
 
 
