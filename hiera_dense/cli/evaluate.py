@@ -44,8 +44,6 @@ def main() -> None:
         help="test-time augmentation, with tta_model and tta_pipeline of the config",
     )
     args = parser.parse_args()
-    if "://" not in args.checkpoint:
-        understand(args.checkpoint)  # or the data would be asked for first
     run = Path(args.checkpoint).parent
     # Not into the folder of the run: mmengine would write this config over that of the training.
     args.work_dir = args.work_dir or str(run / "test")
@@ -58,6 +56,8 @@ def main() -> None:
         parser.error(f"--out {args.out}: expected a .pkl file for a detector")
     if args.tta:
         augment(cfg)
+    if "://" not in args.checkpoint:
+        understand(args.checkpoint)  # before a model is built for nothing
     refuse_code()
     start_processes(cfg)
     with _keeps_predictions(cfg, args.out):
