@@ -95,7 +95,9 @@ def _check_annotation(
     size = (image["width"], image["height"])
     width, height = annotation["bbox"][2:]
     if width < 1 or height < 1 or annotation["area"] <= 0:
-        findings.note("empty annotations, not learned from but expected in evaluation", where)
+        findings.note(
+            "empty annotations, ignored in training but missed objects in evaluation", where
+        )
     elif leaves(annotation["bbox"], size):
         kind = "boxes that leave their image, cut off"
         findings.note(kind, f"{where}: {annotation['bbox']} in {size}")
@@ -164,6 +166,6 @@ def _check_crowded(
     counts = Counter((a["image_id"], a["category_id"]) for a in annotations if not a["iscrowd"])
     for (image, category), count in counts.items():
         if count > COCO_DETECTIONS:
-            kind = f"more than {COCO_DETECTIONS} instances of a class in an image, of which mAP "
+            kind = f"images with more than {COCO_DETECTIONS} instances of one class, of which mAP "
             where = f"{images[image]['file_name']}: {count} of {categories[category]}"
-            findings.note(f"{kind}counts no more", where)
+            findings.note(f"{kind}counts {COCO_DETECTIONS}", where)

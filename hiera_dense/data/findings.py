@@ -68,4 +68,6 @@ def _shown_in_part(value: Any) -> str:
 
 
 def _printable(example: object) -> str:
-    return str(example).encode("utf-8", "backslashreplace").decode()
+    """Without control characters, and halves of characters, which JSON and file names may hold."""
+    text = str(example)
+    return text if text.isprintable() else ascii(text)
