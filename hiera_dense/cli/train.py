@@ -19,7 +19,7 @@ from hiera_dense.mm.config_checks import check_config
 from hiera_dense.mm.finite import StopAtNaN
 from hiera_dense.mm.launch import build_runner, is_first_process, start_processes
 from hiera_dense.mm.preflight import check_engine, check_training
-from hiera_dense.mm.resume import resume_from
+from hiera_dense.mm.resume import checkpoint_folder, resume_from
 from hiera_dense.mm.safe_loading import refuse_code
 from hiera_dense.mm.signals import Signals, ends_with_a_way_on, only_training_in
 from hiera_dense.mm.whole_models import WholeModel
@@ -72,7 +72,7 @@ def main() -> None:
     work_dir = Path(cfg.work_dir)
     with (
         only_training_in(work_dir) if is_first_process() else nullcontext(),
-        ends_with_a_way_on(work_dir, sys.argv) as signals,
+        ends_with_a_way_on(checkpoint_folder(cfg), sys.argv) as signals,
     ):
         _train(cfg, args, signals)
 

@@ -70,7 +70,8 @@ def record_of(checkpoint: str) -> dict[str, Any]:
 
 def checkpoint_folder(cfg: Config) -> Path:
     """Where a run of a config leaves its checkpoints."""
-    out_dir = cfg.default_hooks.checkpoint.get("out_dir")
+    hook = cfg.get("default_hooks", {}).get("checkpoint") or {}
+    out_dir = hook.get("out_dir")
     work_dir = Path(cfg.work_dir)
     return Path(out_dir) / work_dir.name if out_dir else work_dir
 

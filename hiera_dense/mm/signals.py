@@ -101,11 +101,11 @@ def only_training_in(work_dir: Path) -> Iterator[None]:
 
 
 @contextmanager
-def ends_with_a_way_on(work_dir: Path, arguments: Sequence[str]) -> Iterator[Signals]:
+def ends_with_a_way_on(folder: Path, arguments: Sequence[str]) -> Iterator[Signals]:
     """Let signals and a full disk end a training with what is saved and how to go on, in a line.
 
     Args:
-        work_dir: Of the training.
+        folder: Where its checkpoints are.
         arguments: Of the command line, the program first.
 
     Yields:
@@ -143,16 +143,16 @@ def ends_with_a_way_on(work_dir: Path, arguments: Sequence[str]) -> Iterator[Sig
             if is_first_process():
                 name = signal.Signals(number).name
                 where = f" at iteration {asked.iterations}" if asked.iterations is not None else ""
-                way_on = f"stopped by {name}{where}; {_saved(work_dir, arguments)}"
+                way_on = f"stopped by {name}{where}; {_saved(folder, arguments)}"
                 sys.stdout.flush()
                 print(f"\n{way_on}", file=sys.stderr, flush=True)
             raise SystemExit(128 + number) from None
         if isinstance(error, WriteError):
-            raise WriteError(f"{error}; {_saved(work_dir, arguments)}") from error
+            raise WriteError(f"{error}; {_saved(folder, arguments)}") from error
         if isinstance(error, OSError) and error.errno in _FULL:
             where = f"{error.filename}: " if error.filename else ""
             problem = f"{where}{error.strerror}"
-            raise WriteError(f"{problem}; {_saved(work_dir, arguments)}") from error
+            raise WriteError(f"{problem}; {_saved(folder, arguments)}") from error
         raise
     finally:
         for own, handler in before.items():
@@ -172,8 +172,8 @@ def go_on(arguments: Sequence[str]) -> str:
     return f"{program} {shlex.join([w for w in rest if w != '--resume'])} --resume"
 
 
-def _saved(work_dir: Path, arguments: Sequence[str]) -> str:
+def _saved(folder: Path, arguments: Sequence[str]) -> str:
     """What is there, and how to go on from it."""
-    if (last := last_whole_checkpoint(work_dir)) is None:
+    if (last := last_whole_checkpoint(folder)) is None:
         return "no checkpoint was saved yet, so the same command starts again"
     return f"saved: {last}. To go on: {go_on(arguments)}"
