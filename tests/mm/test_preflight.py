@@ -264,8 +264,9 @@ def test_a_mistake_is_told_before_an_evaluation(
     tmp_path: Path,
     refused: Refused,
 ) -> None:
+    torch.save(dict(state_dict={"backbone.norm0.weight": torch.ones(24)}), tmp_path / "any.pth")
     options = ["--data", toy / "instances", "--work-dir", tmp_path, "--cfg-options", setting]
-    said = refused(evaluate.main, small["mmdet"], "none.pth", *options)
+    said = refused(evaluate.main, small["mmdet"], tmp_path / "any.pth", *options)
     assert message in said.splitlines()[-1]
 
 
