@@ -1,9 +1,11 @@
 """A mistake in a config ends a command before the first iteration, with one line that names it."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from support.common import ROOT, small_network
@@ -262,8 +264,9 @@ def test_a_mistake_is_told_before_an_evaluation(
     tmp_path: Path,
     refused: Refused,
 ) -> None:
+    torch.save(dict(state_dict={"backbone.norm0.weight": torch.ones(24)}), tmp_path / "any.pth")
     options = ["--data", toy / "instances", "--work-dir", tmp_path, "--cfg-options", setting]
-    said = refused(evaluate.main, small["mmdet"], "none.pth", *options)
+    said = refused(evaluate.main, small["mmdet"], tmp_path / "any.pth", *options)
     assert message in said.splitlines()[-1]
 
 
@@ -407,6 +410,36 @@ def test_backbones_and_necks_of_others_are_looked_through(neck: str) -> None:
     wrong_neck = [wrong, *given[1:]] if isinstance(given, list) else wrong
     with pytest.raises(SetupError, match=r"\[128, 256, 999\], the backbone gives maps of \[128, 2"):
         check_model(*built(RESNET | dict(neck=wrong_neck, bbox_head=head)))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "setting", "message"),
+    [
+        (
+            "dino/dino-4scale_hiera-t_8xb2-12e_coco.py",
+            {"model.neck.out_channels": 128},
+            r"embed_dims 256 of the transformer, the neck gives maps of \[128, 128, 128, 128\]",
+        ),
+        (
+            "dino/dino-4scale_hiera-t_8xb2-12e_coco.py",
+            {"model.num_feature_levels": 5},
+            "num_feature_levels 5, the neck gives 4 maps; expected as many",
+        ),
+        (
+            "mask2former/mask2former_hiera-t_8xb2-lsj-50e_coco.py",
+            {"model.panoptic_head.in_channels": [96, 192, 384, 5]},
+            r"panoptic_head.in_channels \[96, 192, 384, 5\], the backbone gives maps of \[96, 192,",
+        ),
+    ],
+)
+def test_transformers(recipe: str, setting: dict[str, Any], message: str) -> None:
+    cfg = Config.fromfile(ROOT / "configs" / recipe)
+    cfg.merge_from_dict(setting)
+    init_default_scope("mmdet")
+    with torch.device("meta"):
+        model = MODELS.build(copy.deepcopy(cfg.model))
+    with pytest.raises(SetupError, match=message):
+        check_model(model, cfg.model)
 
 
 def test_a_neck_may_take_one_of_the_maps() -> None:
