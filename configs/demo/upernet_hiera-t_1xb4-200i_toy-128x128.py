@@ -23,13 +23,14 @@ test_pipeline = [
 train_dataloader = dict(dataset=dict(metainfo=metainfo, pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(metainfo=metainfo, pipeline=test_pipeline))
 test_dataloader = val_dataloader
-# Plain BatchNorm: SyncBN needs a GPU. Narrow heads: the classes are few.
+# Plain BatchNorm: SyncBN needs a GPU. Narrow heads: the classes are few. 83 % of the pixels
+# are background; counted in full, triangles, which have the fewest pixels, are taken for it.
 head = dict(
     channels=128,
     num_classes=_base_.num_classes,
-    norm_cfg=dict(type='BN', requires_grad=True))
+    norm_cfg=dict(type='BN', requires_grad=True),
+    loss_decode=dict(class_weight=[0.2, 1.0, 1.0, 1.0, 1.0]))
 model = dict(backbone=dict(arch='tiny'), decode_head=head, auxiliary_head=head)
-# Enough for triangles too, which have the fewest pixels: at 4e-4 most of them are still background.
 optim_wrapper = dict(optimizer=dict(lr=1e-3))
 # Evaluated after the first iteration, for comparison, and after the last.
 train_cfg = dict(val_interval=1, dynamic_intervals=[(3, 200)])
