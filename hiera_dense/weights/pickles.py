@@ -67,8 +67,8 @@ def read(path: Path, is_zip: bool) -> dict[str, Any]:
         # torch's own message advises to load the file unsafely.
         patterns = (
             r"GLOBAL (\S+)",
-            r"WeightsUnpickler error: ([^\n]{1,80})",
             r"got <class '([^']{1,80})'",
+            r"WeightsUnpickler error: ([^\n]{1,80})",
             r"((?:Unsupported|Trying)[^\n]{1,80})",
         )
         found = next(filter(None, (re.search(p, str(error)) for p in patterns)), None)

@@ -158,6 +158,7 @@ def test_files_of_other_trainings_are_read(tmp_path: Path) -> None:
         load_pretrained(Hiera(SMALL), tmp_path / "file.pth")
 
 
+@pytest.mark.skipif(torch.__version__ < "2.9", reason="exports with torch 2.9 or newer")
 def test_a_door_of_export_is_the_same(tmp_path: Path) -> None:
     """Building the model comes first, so one file is enough."""
     path, mark = tmp_path / "file.pth", tmp_path / "ran"
