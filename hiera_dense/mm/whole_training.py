@@ -24,10 +24,11 @@ def compare_training(runner: Any, checkpoint: Mapping[str, Any]) -> None:
         CheckpointError: They are of another training, damaged, or not finite.
     """
     wrapper = getattr(runner, "optim_wrapper", None)
-    if isinstance(wrapper, OptimWrapper):  # of others, such as of shards, torch looks itself
+    has_shards = hasattr(runner, "strategy")  # then torch compares them itself
+    if isinstance(wrapper, OptimWrapper) and not has_shards:
         _compare_optimizer(wrapper, checkpoint.get("optimizer"), checkpoint)
     schedules = getattr(runner, "param_schedulers", None)
-    if isinstance(schedules, list):
+    if isinstance(schedules, list) and not has_shards:
         _compare_schedules(schedules, checkpoint.get("param_schedulers"))
     has_hook = any(isinstance(hook, EMAHook) for hook in runner.hooks)
     if "ema_state_dict" in checkpoint and not has_hook:

@@ -87,7 +87,9 @@ class Content:
     def left_over(self) -> str:
         """What stands beside the trunk, by first name, with the number of tensors."""
         groups = Counter(name.split(".")[0] for name in self.beside)
-        return ", ".join(f"{shown(group)} ({n})" for group, n in groups.most_common(20)) or NOTHING
+        return (
+            ", ".join(f"{shown(group)} ({n})" for group, n in list(groups.items())[:20]) or NOTHING
+        )
 
 
 def recognise(state: State, prefix: str | None = None) -> Content:

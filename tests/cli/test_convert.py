@@ -34,7 +34,7 @@ def test_a_file_of_the_original_becomes_one_of_ours_and_leaves_again(
     source = peers.save_fair(peer, tmp_path)
     ours = tmp_path / "ours.safetensors"
     convert(source, ours, "--licence", PERMISSIVE)
-    assert "left behind: mask_token (1)" in capsys.readouterr().out
+    assert "not used: mask_token (1)" in capsys.readouterr().out
     with safe_open(ours, "pt") as file:
         assert file.metadata() == dict(
             source=str(source), licence=PERMISSIVE, arch="tiny", layout="hiera_dense"
