@@ -35,7 +35,8 @@ LEAVES = sorted((ROOT / "configs/scale").glob("*.py"))
 TINY = "dict(_delete_=True, embed_dim=24, num_heads=1, stages=(1, 2, 3, 2))"
 # Nothing random in a step and no ignored pixels; GroupNorm does not look at other images. Rounding
 # stays small: with this eps AdamW does not blow up gradients that are zero, as those of the biases
-# of keys, and GELU has no step where ReLU has one.
+# of keys, and GELU has no step where ReLU has one. Classes count alike, or the loss of a batch
+# would not be the mean of those of its halves.
 SEGMENTER = f"""
 _base_ = '{ROOT}/configs/demo/upernet_hiera-t_1xb4-200i_toy-128x128.py'
 load = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', reduce_zero_label=False)]
@@ -47,7 +48,8 @@ head = dict(
     channels=16,
     dropout_ratio=0.,
     act_cfg=dict(type='GELU'),
-    norm_cfg=dict(_delete_=True, type='GN', num_groups=4))
+    norm_cfg=dict(_delete_=True, type='GN', num_groups=4),
+    loss_decode=dict(class_weight=None))
 model = dict(
     backbone=dict(arch={TINY}),
     decode_head=dict(**head, in_channels=[24, 48, 96, 192]),
