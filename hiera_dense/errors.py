@@ -1,5 +1,7 @@
 """What is raised where something that a user gave cannot be used; it says what was expected."""
 
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """The kind of all of these; commands end with its message alone."""
@@ -23,3 +25,17 @@ class TrainingError(InputError):
 
 class SetupError(InputError):
     """Settings of a model, a config or a command line cannot be used, or not together."""
+
+
+def shown(text: str, length: int | None = 120) -> str:
+    """What a file says, at most so many characters of it, and without control characters."""
+    if length is not None and len(text) > length:
+        text = f"{text[:length]}..."
+    return text if text.isprintable() else ascii(text)
+
+
+def some(names: Iterable[object]) -> str:
+    """The first four names, and how many more there are."""
+    said = [str(name) for name in names]
+    more = f" and {len(said) - 4} more" if len(said) > 4 else ""
+    return ", ".join(map(shown, said[:4])) + more

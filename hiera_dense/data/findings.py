@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hiera_dense.errors import shown as printable
+
 
 class Seen(NamedTuple):
     """What an image is: width and height as it is read; what is wrong; what is worth knowing."""
@@ -26,10 +28,10 @@ class Findings:
         self.changed = False
 
     def error(self, kind: str, example: object) -> None:
-        self.errors.setdefault(kind, []).append(_printable(example))
+        self.errors.setdefault(kind, []).append(printable(str(example), None))
 
     def note(self, kind: str, example: object) -> None:
-        self.notes.setdefault(kind, []).append(_printable(example))
+        self.notes.setdefault(kind, []).append(printable(str(example), None))
 
     def change(self, kind: str, example: object) -> None:
         """Note what was rewritten."""
@@ -65,9 +67,3 @@ def _shown_in_part(value: Any) -> str:
         return repr(first)
     except RecursionError:
         return f"a deeply nested {type(value).__name__}"
-
-
-def _printable(example: object) -> str:
-    """Without control characters, and halves of characters, which JSON and file names may hold."""
-    text = str(example)
-    return text if text.isprintable() else ascii(text)

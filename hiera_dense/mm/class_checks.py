@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from hiera_dense.errors import SetupError
+from hiera_dense.errors import SetupError, some
 
 _HEADS = re.compile(r"(.*\.)?(bbox|mask|panoptic|panoptic_fusion|decode|auxiliary)_head(\.\d+)?")
 # Edges and depths, whatever the classes of the data; regions with any object in them likewise.
@@ -37,14 +37,14 @@ def check_classes(model: nn.Module, datasets: Mapping[str, Any]) -> None:
             if number not in counts:
                 raise SetupError(
                     f"{place}.num_classes {number}, the {name} data have {len(classes)} classes "
-                    f"({_some(classes)}); expected as many".removeprefix(".")
+                    f"({some(classes)}); expected as many".removeprefix(".")
                 )
     (first, reference), *others = labelled
     for name, meta in others:
         ours, theirs = list(reference["classes"]), list(meta["classes"])
         if ours != theirs:
             differ = sorted(set(ours) ^ set(theirs))
-            what = f"the classes {_some(differ)}" if differ else "the order of their classes"
+            what = f"the classes {some(differ)}" if differ else "the order of their classes"
             raise SetupError(f"{first} and {name} data differ in {what}; expected the same")
 
 
@@ -70,8 +70,3 @@ def _num_classes(model: Any) -> Iterator[tuple[str, int]]:
         if kind in _OTHER_TARGETS or "RPN" in kind or getattr(module, "class_agnostic", False):
             continue
         yield name, number
-
-
-def _some(names: Any) -> str:
-    names = [str(name) for name in names]
-    return ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

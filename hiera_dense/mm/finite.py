@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,10 @@ from hiera_dense.registry import HOOKS  # isort: split
 
 from mmengine.hooks import Hook
 
-from hiera_dense.errors import TrainingError
+from hiera_dense.errors import TrainingError, some
 from hiera_dense.mm.launch import model_of
 from hiera_dense.mm.resume import last_whole_checkpoint
-from hiera_dense.mm.whole_models import not_finite
-from hiera_dense.weights.stored import some
+from hiera_dense.mm.whole_models import lost_in
 
 _SKIPS = 30  # a loss scale of 2^16 is halved to far below 1
 
@@ -53,7 +51,11 @@ class StopAtNaN(Hook):
             self._skipped = 0
             return
         scaler = getattr(runner.optim_wrapper, "loss_scaler", None)
-        if scaler is not None and scaler.is_enabled() and not _lost(model_of(runner).state_dict()):
+        if (
+            scaler is not None
+            and scaler.is_enabled()
+            and not lost_in(model_of(runner).state_dict())
+        ):
             self._skipped += 1
             if self._skipped <= _SKIPS:
                 return
@@ -69,15 +71,11 @@ class StopAtNaN(Hook):
         Raises:
             TrainingError: Some weights are NaN or infinite; names them.
         """
-        if bad := _lost(checkpoint["state_dict"]):
+        if bad := lost_in(checkpoint["state_dict"]):
             raise TrainingError(
                 f"iteration {runner.iter + 1}: NaN or infinity in {some(bad)}; expected finite "
                 f"weights, and did not save these. {_last_of(runner)}"
             )
-
-
-def _lost(state: Mapping[str, Any]) -> list[str]:
-    return list(islice(not_finite(state), 5))
 
 
 def _last_of(runner: Any) -> str:

@@ -9,10 +9,10 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from torch import Tensor
 
-from hiera_dense.errors import CheckpointError
+from hiera_dense.errors import CheckpointError, some
 from hiera_dense.mm.launch import model_of
 from hiera_dense.mm.whole_training import compare_training
-from hiera_dense.weights.stored import FLOATING, is_finite, some
+from hiera_dense.weights.stored import FLOATING, is_dense, is_finite
 
 _WRAPPER = "module."
 
@@ -51,7 +51,7 @@ class WholeModel(Hook):
             raise CheckpointError(f"not the weights of this model; {_said(problems)}")
         if problems:
             print_log(f"filled in part; {_said(problems)}", logger="current")
-        if bad := list(islice(not_finite(state), 5)):
+        if bad := lost_in(state):
             raise CheckpointError(f"NaN or infinity in {some(bad)}; expected finite weights")
         if runner._resume:
             compare_training(runner, checkpoint)
@@ -67,10 +67,9 @@ class WholeModel(Hook):
             "of another kind": [],
         }
         there = {str(name).removeprefix(_WRAPPER): value for name, value in state.items()}
-        for name in self.own.keys() - there.keys():
-            # Files of torch before 0.4.1 do not have it, and nothing depends on it.
-            found["missing"] += [] if name.endswith(".num_batches_tracked") else [name]
-        found["missing"].sort(key=list(self.own).index)
+        absent = [name for name in self.own if name not in there]
+        # Files of torch before 0.4.1 do not have it, and nothing depends on it.
+        found["missing"] = [n for n in absent if not n.endswith(".num_batches_tracked")]
         for name, value in there.items():
             if name not in self.own:
                 found["unexpected"] += [name] if isinstance(value, Tensor) else []
@@ -89,7 +88,8 @@ class WholeModel(Hook):
 def not_finite(content: Any) -> Iterator[str]:
     """Where tensors with values that are not finite, or not dense, stand in nested containers."""
     if isinstance(content, Tensor):
-        if content.is_floating_point() and (_other_kind(content, content.dtype) or _lost(content)):
+        kind = _other_kind(content, content.dtype)
+        if content.is_floating_point() and (kind or not is_finite(content)):
             yield ""
         return
     items: Iterable[tuple[Any, Any]] = ()
@@ -101,20 +101,20 @@ def not_finite(content: Any) -> Iterator[str]:
         yield from (f"{key}.{name}".rstrip(".") for name in not_finite(value))
 
 
-def _lost(tensor: Tensor) -> bool:
-    return not is_finite(tensor)
+def lost_in(state: Mapping[str, Any]) -> list[str]:
+    """The first few of `not_finite`."""
+    return list(islice(not_finite(state), 5))
 
 
 def _other_kind(value: Any, dtype: torch.dtype) -> str | None:
     """What a value is where it cannot fill a parameter or buffer of a dtype."""
     if not isinstance(value, Tensor):
         return f"is a {type(value).__name__}"
-    if value.is_nested or value.is_quantized or value.layout != torch.strided:
+    if not is_dense(value):
         return f"{value.dtype}, not dense"
-    floating = value.dtype in FLOATING
-    if floating != dtype.is_floating_point or (not floating and value.is_complex()):
-        return str(value.dtype)
-    return str(value.dtype) if not floating and value.is_floating_point() else None
+    is_whole = not value.is_floating_point() and not value.is_complex()
+    fits = value.dtype in FLOATING if dtype.is_floating_point else is_whole
+    return None if fits else str(value.dtype)
 
 
 def _said(problems: Mapping[str, list[str]]) -> str:

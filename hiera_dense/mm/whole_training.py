@@ -11,6 +11,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor
 
 from hiera_dense.errors import CheckpointError
+from hiera_dense.weights.stored import is_finite
 
 
 def compare_training(runner: Any, checkpoint: Mapping[str, Any]) -> None:
@@ -77,7 +78,7 @@ def _compare_optimizer(wrapper: Any, saved: Any, checkpoint: Mapping[str, Any]) 
                 raise CheckpointError(f"{where} is {value.dtype}, {value.layout}; {expected}")
             if is_torch and value.ndim and value.shape != shape:
                 raise CheckpointError(f"{where} has the shape {tuple(value.shape)}; {expected}")
-            if not value.float().isfinite().all():
+            if not is_finite(value.float()):
                 raise CheckpointError(f"{where}: NaN or infinity; expected finite values")
         mine = wrapper.optimizer.state.get(params[number]) if shape is not None else None
         if mine and mine.keys() - state.keys():

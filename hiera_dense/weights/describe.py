@@ -2,13 +2,13 @@
 
 import torch
 
-from hiera_dense.errors import CheckpointError
+from hiera_dense.errors import CheckpointError, shown
 from hiera_dense.model.hiera import Hiera
 from hiera_dense.weights.layouts import Content
 from hiera_dense.weights.load import fit, not_used
 from hiera_dense.weights.shapes import PATCHES, arch_of, fitting_archs, stages_of, tables_of
 from hiera_dense.weights.state_dicts import Chosen
-from hiera_dense.weights.stored import require_finite, shown
+from hiera_dense.weights.stored import require_finite
 
 
 def describe(said: str, content: Content, metadata: dict[str, str], chosen: Chosen) -> str:

@@ -9,9 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from hiera_dense.errors import CheckpointError
+from hiera_dense.errors import CheckpointError, shown, some
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, arch_of, fitting_archs, stages_of
-from hiera_dense.weights.stored import require_dense, shown, some
+from hiera_dense.weights.stored import require_dense
 
 NOTHING = "nothing"
 _TRANSFORMERS = "embeddings.patch_embeddings.projection.weight"

@@ -11,7 +11,7 @@ import torch
 from timm.models import adapt_input_conv
 from torch import Tensor, nn
 
-from hiera_dense.errors import CheckpointError
+from hiera_dense.errors import CheckpointError, shown, some
 from hiera_dense.model import pos_embed as positions
 from hiera_dense.model.arch import Arch
 from hiera_dense.model.variants import ARCHS
@@ -20,7 +20,7 @@ from hiera_dense.weights.catalog import PERMISSIVE, WEIGHTS
 from hiera_dense.weights.layouts import NOTHING, Content, recognise
 from hiera_dense.weights.shapes import PATCHES, RELATIVE, State, fitting_archs, relative_of
 from hiera_dense.weights.state_dicts import choose
-from hiera_dense.weights.stored import require_dense, require_finite, shown, some
+from hiera_dense.weights.stored import require_dense, require_finite
 
 _TRUNK = ("patch_embed.", "pos_embed", "blocks.")
 _ZERO_AT_FIRST = ("pos_embed_global", RELATIVE)  # no published file has them

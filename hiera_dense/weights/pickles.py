@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hiera_dense.errors import CheckpointError
-from hiera_dense.weights.stored import shown
+from hiera_dense.errors import CheckpointError, shown
+from hiera_dense.weights.stored import is_dense
 
 _LEGACY = 5  # pickles in a file of torch before 1.6
 _MADE_UP = ("builtins bytearray", "__builtin__ bytearray")
@@ -99,7 +99,8 @@ def damage_of(path: Path) -> str | None:
             packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in entries)
             if packed or sum(entry.file_size for entry in entries) > path.stat().st_size:
                 return "a compressed archive; expected a file as torch.save writes it"
-            if {entry.filename: _start_of(archive, entry) for entry in entries} != _starts(path):
+            starts = {entry.filename: _start_of(archive, entry) for entry in entries}
+            if starts != _starts(path, entries[0].filename.split("/")[0]):
                 return "two lists of what is in it, and not the same; expected one"
             if name := archive.testzip():
                 return (
@@ -119,11 +120,9 @@ def _start_of(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> int:
     return entry.header_offset + 30 + int(name) + int(extra)
 
 
-def _starts(path: Path) -> dict[str, int]:
+def _starts(path: Path, folder: str) -> dict[str, int]:
     """The same as torch sees it, which might see other files in the same archive."""
     reader: Any = torch._C.PyTorchFileReader(str(path))
-    with zipfile.ZipFile(path) as archive:
-        folder = archive.namelist()[0].split("/")[0]
     names = reader.get_all_records()
     return {f"{folder}/{name}": reader.get_record_offset(name) for name in names}
 
@@ -166,7 +165,7 @@ def _take_into_memory(content: Any, limit: int) -> None:
         limit: Bytes of the file, which all values together cannot exceed.
     """
     boxes, seen = [content], set()
-    copies: dict[int, torch.UntypedStorage] = {}
+    copies = _Copies(limit)
     while boxes:
         box = boxes.pop()
         if id(box) in seen:
@@ -176,25 +175,38 @@ def _take_into_memory(content: Any, limit: int) -> None:
             if isinstance(value, dict | list | tuple):
                 boxes.append(value)
             elif isinstance(value, Tensor) and not isinstance(box, tuple):
-                box[key] = _copy(value, shown(str(key)), copies, limit)
+                box[key] = copies.of(value, shown(str(key)))
 
 
-def _copy(tensor: Tensor, name: str, copies: dict[int, torch.UntypedStorage], limit: int) -> Tensor:
-    """A tensor in memory of its own; those that share their values go on to share them."""
-    if tensor.is_meta:
-        raise ValueError(f"{name} has no values")
-    if tensor.is_nested or tensor.is_quantized or tensor.layout != torch.strided:
-        return tensor
-    storage = tensor.untyped_storage()
-    place, size = storage.data_ptr(), storage.nbytes()
-    is_new = place not in copies or copies[place].nbytes() != size
-    total = sum(copy.nbytes() for copy in copies.values()) + (size if is_new else 0)
-    if tensor.numel() * tensor.element_size() > size or total > limit:
-        raise ValueError(f"{name} claims more values than the file has")
-    if is_new:
-        copies[place] = storage.clone()  # type: ignore[no-untyped-call]
-    view = torch.empty(0, dtype=tensor.dtype)
-    return view.set_(copies[place], tensor.storage_offset(), tensor.shape, tensor.stride())
+class _Copies:
+    """Tensors in memory of their own; those that share their values go on to share them.
+
+    Args:
+        limit: Bytes that all of them may take.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+        self._storages: dict[tuple[int, int], torch.UntypedStorage] = {}
+
+    def of(self, tensor: Tensor, name: str) -> Tensor:
+        """The copy of a tensor; one that is not dense stays."""
+        if tensor.is_meta:
+            raise ValueError(f"{name} has no values")
+        if not is_dense(tensor):
+            return tensor
+        storage = tensor.untyped_storage()
+        place = storage.data_ptr(), storage.nbytes()
+        if place not in self._storages:
+            self._left -= storage.nbytes()
+        if tensor.numel() * tensor.element_size() > storage.nbytes() or self._left < 0:
+            raise ValueError(f"{name} claims more values than the file has")
+        if place not in self._storages:
+            self._storages[place] = storage.clone()  # type: ignore[no-untyped-call]
+        view = torch.empty(0, dtype=tensor.dtype)
+        return view.set_(
+            self._storages[place], tensor.storage_offset(), tensor.shape, tensor.stride()
+        )
 
 
 def _admitted() -> list[Any]:

@@ -5,9 +5,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from hiera_dense.errors import CheckpointError
+from hiera_dense.errors import CheckpointError, shown, some
 from hiera_dense.weights.shapes import State
-from hiera_dense.weights.stored import shown, some
 
 # facebookresearch/hiera, mmengine and timm, facebookresearch/sam2.
 _USUAL = ("model_state", "state_dict", "model")

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from hiera_dense.errors import CheckpointError
+from hiera_dense.errors import CheckpointError, some
 
 FLOATING = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 _EXPECTED = "expected float64, float32, float16 or bfloat16"
@@ -41,16 +41,9 @@ def require_finite(state: Mapping[str, Tensor], own: Mapping[str, Tensor] | None
             raise CheckpointError(f"values too large for {said} in {name}; expected smaller ones")
 
 
-def some(names: list[str]) -> str:
-    """The first four, and how many more there are."""
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return ", ".join(map(shown, names[:4])) + more
-
-
-def shown(text: str, length: int = 120) -> str:
-    """What a file says, at most so long, and without control characters."""
-    text = text if len(text) <= length else f"{text[:length]}..."
-    return text if text.isprintable() else ascii(text)
+def is_dense(tensor: Tensor) -> bool:
+    """Whether a tensor has each of its values, one after another."""
+    return not tensor.is_nested and not tensor.is_quantized and tensor.layout == torch.strided
 
 
 def is_finite(tensor: Tensor) -> bool:

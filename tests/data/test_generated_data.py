@@ -20,7 +20,7 @@ from hiera_dense.data.annotations import read_coco
 from hiera_dense.data.boxes import mask_box
 from hiera_dense.data.check import check, tell
 from hiera_dense.data.decode import HOSTS, see
-from hiera_dense.data.folders import any_folder
+from hiera_dense.data.folders import Folder, any_folder
 from hiera_dense.data.kept import why_not_learned
 from hiera_dense.data.masks import read_mask
 from hiera_dense.errors import DataError
@@ -128,14 +128,21 @@ def test_annotations(tmp_path_factory: pytest.TempPathFactory, content: dict[str
         _hold_annotations(write_coco(root, train=content, val=coco()))
 
 
-def _hold_annotations(root: Path) -> None:
+def _accepted(root: Path) -> Folder | None:
+    """What a folder holds; None where it is refused by name."""
     try:
         folder = any_folder(str(root))
         tell(folder, check(folder))
     except DataError:
         event("refused")
-        return
+        return None
     event("loaded")
+    return folder
+
+
+def _hold_annotations(root: Path) -> None:
+    if (folder := _accepted(root)) is None:
+        return
     init_default_scope("mmdet")
     data = DATASETS.build(
         dict(
@@ -235,13 +242,8 @@ def test_masks(
         (root / split / f"masks/a{suffix}").write_bytes(content)
     if named:
         (root / "classes.txt").write_text("a\nb\nc\n")
-    try:
-        folder = any_folder(str(root))
-        tell(folder, check(folder))
-    except DataError:
-        event("refused")
+    if (folder := _accepted(root)) is None:
         return
-    event("loaded")
     init_default_scope("mmseg")
     data = DATASETS.build(
         dict(

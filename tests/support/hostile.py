@@ -221,51 +221,49 @@ def _empty(state: State, path: Path, mark: Path) -> None:
     path.write_bytes(b"")
 
 
-REFUSED: dict[str, Make] = {
-    make.__name__.strip("_").replace("_", " "): make
-    for make in (
-        _code,
-        _legacy_code,
-        _module,
-        _torchscript,
-        _attribute,
-        _compressed,
-        _short_record,
-        _made_up_bytes,
-        _legacy_made_up_bytes,
-        _made_up_values,
-        _long_name,
-        _long_numbers,
-        _two_lists,
-        _scalars,
-        _expanded,
-        _flipped,
-        _cut_short,
-        _deep,
-        _header_length,
-        _deep_header,
-        _range_outside,
-        _sparse,
-        _quantized,
-        _without_values,
-        _tar,
-        _arrays,
-        _text,
-        _empty,
-    )
-}
+def _by_name(*makes: Make) -> dict[str, Make]:
+    return {make.__name__.strip("_").replace("_", " "): make for make in makes}
+
+
+REFUSED = _by_name(
+    _code,
+    _legacy_code,
+    _module,
+    _torchscript,
+    _attribute,
+    _compressed,
+    _short_record,
+    _made_up_bytes,
+    _legacy_made_up_bytes,
+    _made_up_values,
+    _long_name,
+    _long_numbers,
+    _two_lists,
+    _scalars,
+    _expanded,
+    _flipped,
+    _cut_short,
+    _deep,
+    _header_length,
+    _deep_header,
+    _range_outside,
+    _sparse,
+    _quantized,
+    _without_values,
+    _tar,
+    _arrays,
+    _text,
+    _empty,
+)
 """What writes a file, by what is wrong with it; no door takes any of them."""
 
-HARMLESS: dict[str, Make] = {
-    make.__name__.strip("_").replace("_", " "): make
-    for make in (
-        _nested_pickle,
-        _text_of_a_config,
-        _config_beside,
-        _removes_others,
-        _contains_itself,
-        _shares_values,
-        _many_times_the_same,
-    )
-}
+HARMLESS = _by_name(
+    _nested_pickle,
+    _text_of_a_config,
+    _config_beside,
+    _removes_others,
+    _contains_itself,
+    _shares_values,
+    _many_times_the_same,
+)
 """Weights with something beside them; a door may take them, but nothing of it is run or removed."""
