@@ -13,9 +13,9 @@ from support.folders import POLYGON, coco, write_coco
 
 from hiera_dense.data.annotations import read_coco
 from hiera_dense.data.check import check
-from hiera_dense.data.fields import MAX_OUTLINE
 from hiera_dense.data.folders import Folder, any_folder, coco_folder, with_masks
 from hiera_dense.data.rle import box_of, decode_counts, read_counts
+from hiera_dense.data.segmentation import MAX_OUTLINE
 from hiera_dense.errors import DataError
 
 Change = Callable[[dict], object]
