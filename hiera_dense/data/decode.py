@@ -5,33 +5,20 @@ that Pillow does, follows the EXIF orientation of some formats only, and makes 8
 """
 
 import os
-import time
-from collections.abc import Iterator, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Mapping
 from functools import cache
 from io import BytesIO
-from itertools import islice
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps
-from rich.progress import track
 
 from hiera_dense.data.fields import MAX_PIXELS
 from hiera_dense.data.findings import Seen
 from hiera_dense.data.images import read_image
 
-How = Literal["all", "some", "none"]
-
-BUDGET = 120.0  # seconds
-PROCESSES = 2
 ORIENTATION = 0x0112  # an EXIF tag; from 5 on, width and height change places
-_FEW = 64  # images, which are not worth a process
-_CHUNK = 16  # images, which a process decodes before it answers
-_TRIED = 64  # images, from which the time of all is estimated
 _DARK = 16  # of 255, under which an image is as good as black
 
 
@@ -58,36 +45,6 @@ def reader_of(dataset: Mapping[str, Any]) -> Reader | None:
         if isinstance(step, Mapping) and str(step.get("type")).endswith("LoadImageFromFile"):
             return Reader(step.get("imdecode_backend") or "cv2", step.get("color_type", "color"))
     return None
-
-
-def look(paths: list[Path], how: How, reader: Reader | None, budget: float) -> dict[Path, Seen]:
-    """Look at images, each once, in two processes where they are many.
-
-    Args:
-        paths: The images.
-        how: Decode `all` of them; `some`, an evenly spaced part that fits into the budget; `none`:
-            read headers only.
-        reader: How to decode; None: not at all.
-        budget: Seconds for `some`. The time is estimated from a few and told.
-    """
-    paths = list(dict.fromkeys(paths))
-    if how == "none" or reader is None:
-        return {path: see(path, None) for path in track(paths, "headers of images")}
-    if len(paths) <= _FEW:
-        return {path: see(path, reader) for path in paths}
-    tried = paths[:: max(1, len(paths) // _TRIED)][:_TRIED]
-    answers = list(_in_processes([(path, reader) for path in tried]))
-    seen = {answer.path: answer.seen for answer in answers}
-    seconds = sum(answer.seconds for answer in answers) / len(tried) * len(paths) / PROCESSES
-    every = _told(len(paths), seconds, how, budget)
-    todo = [
-        (path, reader if number % every == 0 else None)
-        for number, path in enumerate(paths)
-        if path not in seen
-    ]
-    for answer in track(_in_processes(todo), "images", total=len(todo)):
-        seen[answer.path] = answer.seen
-    return seen
 
 
 def see(path: Path, reader: Reader | None) -> Seen:
@@ -216,75 +173,3 @@ def _opencv(content: bytes, flag: str) -> Any:
         return cv2.imdecode(np.frombuffer(content, np.uint8), flags[flag])
     finally:
         cv2.setLogLevel(level)
-
-
-def _told(images: int, seconds: float, how: How, budget: float) -> int:
-    """Say how long the decoding takes; every how many images are decoded."""
-    every = 1 if how == "all" else max(1, int(np.ceil(seconds / budget)))
-    part = "" if every == 1 else f"; one of {every} is decoded, all with check-data --decode all"
-    print(f"decoding {images} images takes about {seconds:.0f} s{part}")
-    return every
-
-
-Task = tuple[Path, Reader | None]
-
-
-class _Answer(NamedTuple):
-    path: Path
-    seen: Seen
-    seconds: float
-
-
-def _in_processes(tasks: list[Task]) -> Iterator[_Answer]:
-    """Look at images in processes of their own, which a hostile file may end, in any order."""
-    chunks = [tasks[i : i + _CHUNK] for i in range(0, len(tasks), _CHUNK)]
-    while chunks:
-        left = {id(chunk): chunk for chunk in chunks}
-        try:
-            for chunk, answers in _in_a_pool(chunks):
-                del left[id(chunk)]
-                yield from answers
-        except BrokenProcessPool:
-            pass
-        # A process ended in one of the first that are left: those one by one.
-        chunks = list(left.values())
-        doubtful, chunks = chunks[: 2 * PROCESSES], chunks[2 * PROCESSES :]
-        for task in (task for chunk in doubtful for task in chunk):
-            try:
-                yield from (pair for _, pairs in _in_a_pool([[task]]) for pair in pairs)
-            except BrokenProcessPool:
-                yield _Answer(task[0], Seen(None, "images that end the process that reads them"), 0)
-
-
-def _in_a_pool(chunks: list[list[Task]]) -> Iterator[tuple[list[Task], list[_Answer]]]:
-    """Chunks and what was seen, in any order; few are under way at a time.
-
-    Raises:
-        BrokenProcessPool: A process ended.
-    """
-    ahead = iter(chunks)
-    with ProcessPoolExecutor(PROCESSES, get_context("spawn"), initializer=_begin) as pool:
-        running: dict[Future[list[_Answer]], list[Task]] = {}
-        while True:
-            for chunk in islice(ahead, 2 * PROCESSES - len(running)):
-                running[pool.submit(_see_all, chunk)] = chunk
-            if not running:
-                return
-            for done in wait(running, return_when=FIRST_COMPLETED).done:
-                yield running.pop(done), done.result()
-
-
-def _see_all(tasks: list[Task]) -> list[_Answer]:
-    answers = []
-    for path, reader in tasks:
-        start = time.monotonic()
-        answers.append(_Answer(path, see(path, reader), time.monotonic() - start))
-    return answers
-
-
-def _begin() -> None:
-    """Import before the clock runs; one thread for each process."""
-    _opencv(b"no image", HOSTS.flag)
-    import cv2
-
-    cv2.setNumThreads(1)

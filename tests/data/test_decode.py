@@ -4,7 +4,6 @@ import os
 import socket
 import struct
 import zlib
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from support.folders import coco, write_coco, write_masks
 
 from hiera_dense.data import decode
 from hiera_dense.data.check import check
-from hiera_dense.data.decode import HOSTS, PILLOW, Reader, look, reader_of, see, turns
+from hiera_dense.data.decode import HOSTS, PILLOW, Reader, reader_of, see, turns
 from hiera_dense.data.folders import any_folder
 from hiera_dense.data.kept import NARROW
 
@@ -139,42 +138,3 @@ def test_pipes_among_images_are_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(root / "images/training/b.jpg")
     os.mkfifo(root / "annotations/training/b.png")
     assert not check(any_folder(str(root))).errors
-
-
-@pytest.mark.slow
-def test_many_images_are_decoded_in_processes(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    paths = [written(tmp_path / f"{i}.png", np.full((4, 5), i, np.uint8)) for i in range(90)]
-    paths[50].write_bytes(paths[50].read_bytes()[:-20])
-    paths += paths[:3]
-    seen = look(paths, "some", HOSTS, budget=1e3)
-    assert len(seen) == 90
-    assert [path for path, found in seen.items() if found.problem] == [paths[50]]
-    assert "decoding 90 images takes about 0 s\n" in capsys.readouterr().out
-    seen = look(paths, "some", HOSTS, budget=1e-9)
-    assert len(seen) == 90
-    assert "one of " in capsys.readouterr().out
-    seen = look(paths, "none", HOSTS, 0)
-    assert {found.size for path, found in seen.items() if path != paths[50]} == {(5, 4)}
-
-
-def see_or_end(path: Path, reader: Reader | None) -> decode.Seen:
-    if path.stem == "7":
-        os._exit(1)
-    return see(path, reader)
-
-
-@pytest.mark.slow
-def test_an_image_that_ends_its_reader_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    paths = [written(tmp_path / f"{i}.png", np.full((4, 5), i, np.uint8)) for i in range(70)]
-    (tmp_path / "7.png").write_bytes(b"ends")
-    fork = get_context("fork")  # so that the processes see what is replaced here
-    monkeypatch.setattr(decode, "get_context", lambda _: fork)
-    monkeypatch.setattr(decode, "see", see_or_end)
-    seen = look(paths, "all", HOSTS, 0)
-    wrong = {path.name: found.problem for path, found in seen.items() if found.problem}
-    assert wrong == {"7.png": "images that end the process that reads them"}
-    assert len(seen) == 70
