@@ -1,8 +1,6 @@
-"""Annotation files in COCO's format: read once, checked, and kept as the hosts are to read them."""
+"""Annotation files in COCO's format: read once, and checked."""
 
-import hashlib
 import json
-import os
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,7 +8,6 @@ from typing import Any, NamedTuple
 from hiera_dense.data.fields import normalised
 from hiera_dense.data.findings import Findings
 from hiera_dense.errors import DataError
-from hiera_dense.writing import whole_file
 
 _KEYS = ("images", "annotations", "categories")
 _BYTE_ORDER_MARK = "\ufeff"
@@ -54,31 +51,6 @@ def read_coco(path: Path) -> Annotations:
     if text.startswith(_BYTE_ORDER_MARK):
         findings.change("a byte order mark", path.name)
     return Annotations(content, findings)
-
-
-def keep(content: dict[str, Any]) -> Path:
-    """Write annotations that were rewritten to where the hosts find them.
-
-    Args:
-        content: From `read_coco`.
-
-    Returns:
-        A file in the user's cache, named by its content.
-
-    Raises:
-        WriteError: It cannot be written.
-    """
-    text = json.dumps(content)
-    name = hashlib.sha256(text.encode()).hexdigest()[:32]
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    path = Path(cache).resolve() / "hiera_dense" / "annotations" / f"{name}.json"
-    if not path.is_file():
-        # Under a name of its own first: several processes of a training may write it at a time.
-        own = path.with_name(f"{name}.{os.getpid()}.json")
-        with whole_file(own) as part:
-            part.write_text(text)
-        own.replace(path)
-    return path
 
 
 def check_names(names: list[Any], path: Path) -> None:

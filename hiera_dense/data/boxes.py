@@ -3,7 +3,7 @@
 from collections import Counter
 from typing import Any
 
-from hiera_dense.data.findings import Findings
+from hiera_dense.data.findings import Findings, Found
 from hiera_dense.data.rle import box_of, read_counts
 
 Corners = tuple[float, float, float, float]  # left, top, right, bottom
@@ -20,7 +20,7 @@ class Boxes:
         self.compared = 0
         self.leaving = 0
         self.all = 0
-        self.wrong: list[str] = []
+        self.wrong = Found()
         self.causes: Counter[str] = Counter()
 
     def add(self, annotation: dict[str, Any], image: dict[str, Any], where: str) -> None:
@@ -45,25 +45,23 @@ class Boxes:
         off = max(abs(a - b) for a, b in zip(found, truth, strict=True))
         if overlap(found, truth) >= _FITS or (off <= _ROUNDING and width > 0 and height > 0):
             return
-        self.wrong.append(f"{where}: {box}, and its mask {[round(side, 1) for side in truth]}")
+        self.wrong.add(f"{where}: {box}, and its mask {[round(side, 1) for side in truth]}")
         self.causes.update(n for n, b in meant.items() if overlap(b, truth) >= _FITS_WELL)
 
     def tell(self, name: str, findings: Findings) -> None:
         """Add what is wrong with the boxes of a split."""
         cause, count = (self.causes.most_common(1) or [("", 0)])[0]
-        doubtful = len(self.wrong) if self.compared else max(self.leaving, count)
+        doubtful = self.wrong.total if self.compared else max(self.leaving, count)
         whole = self.compared or self.all
         meant = f"; they are probably {cause}" if 2 * count > doubtful else ""
         expected = "; expected x, y of the upper left corner, width and height in px"
-        if self.wrong and 2 * len(self.wrong) > self.compared:
-            kind = f"{name} boxes that are not those of their masks{expected}{meant}"
-            for example in self.wrong:
-                findings.error(kind, example)
+        kind = f"{name} boxes that are not those of their masks"
+        if self.wrong and 2 * self.wrong.total > self.compared:
+            findings.errors[f"{kind}{expected}{meant}"] = self.wrong
         elif not self.compared and 2 * count > whole:
             findings.error(f"{name} boxes{expected}{meant}", f"{count} of {whole}")
-        else:
-            for example in self.wrong:
-                findings.note(f"{name} boxes that are not those of their masks", example)
+        elif self.wrong:
+            findings.notes[kind] = self.wrong
 
 
 def leaves(box: list[float], size: tuple[int, int]) -> bool:

@@ -7,9 +7,10 @@ from hiera_dense.data.check_coco import coco_part
 from hiera_dense.data.check_masks import mask_part
 from hiera_dense.data.decode import HOSTS, PILLOW, Reader
 from hiera_dense.data.findings import Findings, Part, Seen
-from hiera_dense.data.folders import Folder, Split
+from hiera_dense.data.folders import Folder
 from hiera_dense.data.images import find_images, readable_suffixes
 from hiera_dense.data.processes import BUDGET, How, look
+from hiera_dense.data.splits import Split
 from hiera_dense.errors import DataError
 
 NAMES = 20  # of classes, as many as are told

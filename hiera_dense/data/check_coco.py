@@ -7,10 +7,10 @@ from typing import Any
 
 from rich.progress import track
 
-from hiera_dense.data.annotations import Annotations, read_coco
+from hiera_dense.data.annotations import Annotations
 from hiera_dense.data.boxes import Boxes, leaves
 from hiera_dense.data.findings import Findings, Part, Seen
-from hiera_dense.data.folders import BOXES_RECIPE, Folder, Split
+from hiera_dense.data.folders import BOXES_RECIPE, Folder
 from hiera_dense.data.kept import (
     MIN_SIZE,
     NARROW,
@@ -19,6 +19,8 @@ from hiera_dense.data.kept import (
     why_not_evaluated,
     why_not_learned,
 )
+from hiera_dense.data.one_file import HOLD_OUT, read_split
+from hiera_dense.data.splits import Split
 
 COCO_DETECTIONS = 100  # of a class in an image
 MANY = 0.2  # a share of annotations that is worth a note if it is lost
@@ -28,7 +30,7 @@ Entry = dict[str, Any]
 
 def coco_part(folder: Folder, split: Split, name: str) -> Part:
     """What is to be checked of a split in COCO's format."""
-    read = read_coco(Path(folder["root"]) / split.get("original", split["annotations"]))
+    read = read_split(Path(folder["root"]), split)
     images = Path(folder["root"], split["images"])
     paths = {image["id"]: images / image["file_name"] for image in read.content["images"]}
     return Part(list(paths.values()), partial(_check, split, name, read, paths))
@@ -43,9 +45,15 @@ def _check(
     findings: Findings,
 ) -> None:
     content = read.content
-    for kind, examples in read.findings.notes.items():
-        findings.notes.setdefault(kind, []).extend(examples)
     file = split.get("original", split["annotations"])
+    if not split.get("held_out"):  # else they are those of the training part
+        findings.extend(read.findings)
+    else:
+        findings.note(
+            f"no splits: every {HOLD_OUT}th image is held out for validation; expected splits if "
+            "images resemble each other, as those of a video do",
+            f"{len(content['images'])} in {file}",
+        )
     images = {image["id"]: image for image in content["images"]}
     for number, image in images.items():
         path = paths[number]
@@ -137,6 +145,8 @@ def _check_kept(
     if sum(map(Counter.total, lost.values())) == every.total():
         reasons = _say(sum(lost.values(), Counter()))
         kind = f"{name} annotations of which none is {used}; expected one or more"
+        if {reason for counter in lost.values() for reason in counter} == {"crowd region"}:
+            kind += ", with iscrowd 0 (CVAT has 1 for what is drawn by brush)"
         findings.error(kind, f"{every.total()} left out: {reasons}")
         return
     for number, label in categories.items():

@@ -8,10 +8,11 @@ import numpy as np
 from rich.progress import track
 
 from hiera_dense.data.findings import Findings, Part, Seen
-from hiera_dense.data.folders import Folder, Split
+from hiera_dense.data.folders import Folder
 from hiera_dense.data.kept import NARROW, is_too_narrow
 from hiera_dense.data.mask_classes import implausible
 from hiera_dense.data.masks import IGNORE, images_and_masks, pair_masks, read_mask
+from hiera_dense.data.splits import Split
 from hiera_dense.errors import DataError
 
 

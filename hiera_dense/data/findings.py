@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from hiera_dense.errors import shown as printable
 
+EXAMPLES = 10  # of a kind, which are kept: there may be millions
+
 
 class Seen(NamedTuple):
     """What an image is: width and height as it is read; what is wrong; what is worth knowing."""
@@ -13,6 +15,23 @@ class Seen(NamedTuple):
     size: tuple[int, int] | None
     problem: str | None = None
     remarks: tuple[str, ...] = ()
+
+
+class Found(list[str]):
+    """Examples of a kind, the first ones only, and how often it occurs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = 0
+
+    def add(self, example: object) -> None:
+        self.total += 1
+        if len(self) < EXAMPLES:
+            self.append(printable(str(example), None))
+
+    def merge(self, other: "Found") -> None:
+        self.extend(other[: EXAMPLES - len(self)])
+        self.total += other.total
 
 
 class Findings:
@@ -23,27 +42,32 @@ class Findings:
     """
 
     def __init__(self) -> None:
-        self.errors: dict[str, list[str]] = {}
-        self.notes: dict[str, list[str]] = {}
+        self.errors: dict[str, Found] = {}
+        self.notes: dict[str, Found] = {}
         self.changed = False
 
     def error(self, kind: str, example: object) -> None:
-        self.errors.setdefault(kind, []).append(printable(str(example), None))
+        self.errors.setdefault(kind, Found()).add(example)
 
     def note(self, kind: str, example: object) -> None:
-        self.notes.setdefault(kind, []).append(printable(str(example), None))
+        self.notes.setdefault(kind, Found()).add(example)
 
     def change(self, kind: str, example: object) -> None:
         """Note what was rewritten."""
         self.changed = True
         self.note(f"{kind}; rewritten for the training, the file stays as it is", example)
 
+    def extend(self, others: "Findings") -> None:
+        """Add the notes of others."""
+        for kind, found in others.notes.items():
+            self.notes.setdefault(kind, Found()).merge(found)
+
     def lines(self) -> list[str]:
         """A line for each kind."""
         return [
-            f"{title}: {kind}: {len(examples)}, first {examples[0]}"
-            for title, found in (("note", self.notes), ("error", self.errors))
-            for kind, examples in found.items()
+            f"{title}: {kind}: {found.total}, first {found[0]}"
+            for title, kinds in (("note", self.notes), ("error", self.errors))
+            for kind, found in kinds.items()
         ]
 
 

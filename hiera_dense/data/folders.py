@@ -8,48 +8,29 @@ import os
 from collections import Counter
 from colorsys import hsv_to_rgb
 from pathlib import Path
-from typing import NotRequired, TypedDict
+from typing import TypedDict
 
-from hiera_dense.data.annotations import Annotations, keep, read_coco
+from hiera_dense.data.annotations import read_coco
 from hiera_dense.data.images import class_names, find_images, readable_suffixes
 from hiera_dense.data.mask_classes import mask_classes
 from hiera_dense.data.masks import refuse_other_labels
+from hiera_dense.data.one_file import read_one_file
+from hiera_dense.data.rewritten import as_read
+from hiera_dense.data.splits import (
+    BESIDE_LAYOUT,
+    CLASS_LAYOUTS,
+    COCO_LAYOUTS,
+    MASK_LAYOUTS,
+    SPLIT_NAMES,
+    Split,
+    not_found,
+    splits,
+)
 from hiera_dense.errors import DataError
 
 VARIABLE = "HIERA_DENSE_DATA"
 BOXES_RECIPE = "faster-rcnn_hiera-t_fpn_1xb2-200i_coco-folder"
-SPLIT_NAMES = (("train", "val"), ("train", "valid"), ("training", "validation"))
-# Images and annotations of a split; {} is its name.
-COCO_LAYOUTS = (
-    ("{}", "instances_{}.json"),
-    ("{}", "annotations/instances_{}.json"),
-    ("images/{}", "annotations/instances_{}.json"),
-    ("{}2017", "annotations/instances_{}2017.json"),
-    ("{}", "{}/_annotations.coco.json"),
-)
-MASK_LAYOUTS = (
-    ("images/{}", "annotations/{}"),
-    ("{}/images", "{}/masks"),
-    ("images/{}", "masks/{}"),
-    ("{}/images", "{}/labels"),
-    ("images/{}", "labels/{}"),
-)
-# Masks beside their images, with `_classes.csv` in each split, as Roboflow exports them.
-BESIDE_LAYOUT = ("{}", "{}/_classes.csv")
-CLASS_LAYOUTS = (("{}", "{}"),)
 _NO_CLASSES = {"images", "labels", "masks", "annotations"}  # names of folders, but not of classes
-
-
-class Split(TypedDict):
-    """Folder of images, and file or folder of annotations, relative to the root.
-
-    Where an annotation file had to be rewritten, `annotations` is the rewritten one and `original`
-    the one in the folder.
-    """
-
-    images: str
-    annotations: str
-    original: NotRequired[str]
 
 
 class Folder(TypedDict):
@@ -73,6 +54,8 @@ class Folder(TypedDict):
 def coco_folder(root: str | None = None) -> Folder:
     """Look at a folder in COCO's format.
 
+    If there is one annotation file for all images, every 20th image is held out for validation.
+
     Args:
         root: The folder. None: the environment variable HIERA_DENSE_DATA names it.
 
@@ -83,8 +66,13 @@ def coco_folder(root: str | None = None) -> Folder:
         WriteError: A file had to be rewritten, and cannot be.
     """
     path = _existing(root)
-    found = _find_splits(path, COCO_LAYOUTS)
-    files = [read_coco(path / split["annotations"]) for split in found]
+    if pairs := splits(path, COCO_LAYOUTS):
+        found = list(pairs[0])
+        files = [read_coco(path / split["annotations"]) for split in found]
+    elif one := read_one_file(path):
+        found, files = one
+    else:
+        raise not_found(path, COCO_LAYOUTS)
     classes, others = ([c["name"] for c in file.content["categories"]] for file in files)
     train, val = found
     if classes != others:
@@ -94,7 +82,7 @@ def coco_folder(root: str | None = None) -> Folder:
         )
     per_image = [Counter(a["image_id"] for a in file.content["annotations"]) for file in files]
     most = max(max(counts.values()) for counts in per_image)
-    train, val = (_as_read(path, *pair) for pair in zip(found, files, strict=True))
+    train, val = (as_read(path, *pair) for pair in zip(found, files, strict=True))
     alone = sum(not a.get("segmentation") for file in files for a in file.content["annotations"])
     return _folder("coco", path, train, val, classes, most, alone)
 
@@ -113,14 +101,6 @@ def with_masks(folder: Folder) -> Folder:
     return folder
 
 
-def _as_read(root: Path, split: Split, file: Annotations) -> Split:
-    """A split with the annotations that the hosts are to read."""
-    if not file.findings.changed:
-        return split
-    kept = os.path.relpath(keep(file.content), root)
-    return Split(images=split["images"], annotations=kept, original=split["annotations"])
-
-
 def mask_folder(root: str | None = None) -> Folder:
     """Look at a folder of images and index masks.
 
@@ -136,10 +116,12 @@ def mask_folder(root: str | None = None) -> Folder:
             cannot be used; there are fewer than 2 classes, or more than 255.
     """
     path = _existing(root)
-    if beside := _splits(path, (BESIDE_LAYOUT,)):
+    if beside := splits(path, (BESIDE_LAYOUT,)):
         train, val = (Split(images=s["images"], annotations=s["images"]) for s in beside[0])
     else:
-        train, val = _find_splits(path, MASK_LAYOUTS)
+        if not (pairs := splits(path, MASK_LAYOUTS)):
+            raise not_found(path, MASK_LAYOUTS)
+        train, val = pairs[0]
     for split in (train, val):
         refuse_other_labels(path / split["annotations"])
     classes = mask_classes(
@@ -159,7 +141,7 @@ def class_folder(root: str | None = None) -> Folder:
             a class for validation that is not trained.
     """
     path = _existing(root)
-    if not (found := _splits(path, CLASS_LAYOUTS)):
+    if not (found := splits(path, CLASS_LAYOUTS)):
         names = " or ".join(" and ".join(f"{n}/CLASS/" for n in pair) for pair in SPLIT_NAMES)
         raise DataError(f"no folders of classes in {path}; expected {names}")
     train, val = found[0]
@@ -195,7 +177,7 @@ def image_folder(root: str | None = None) -> Folder:
     path = _existing(root)
     whole = Split(images="", annotations="")
     layouts = (*COCO_LAYOUTS, *MASK_LAYOUTS, *CLASS_LAYOUTS)
-    train, val = [*_splits(path, layouts), (whole, whole)][0]
+    train, val = [*splits(path, layouts), (whole, whole)][0]
     if len(find_images(path / train["images"], readable_suffixes())) < 2:
         raise DataError(f"fewer than 2 images in {path / train['images']}")
     return _folder("images", path, train, val, [])
@@ -208,13 +190,13 @@ def any_folder(root: str) -> Folder:
         DataError: As `coco_folder`, `mask_folder` and `class_folder`.
     """
     path = _existing(root)
-    is_coco = bool(_splits(path, COCO_LAYOUTS))
-    masks = _splits(path, (*MASK_LAYOUTS, BESIDE_LAYOUT))
+    is_coco = bool(splits(path, COCO_LAYOUTS))
+    masks = splits(path, (*MASK_LAYOUTS, BESIDE_LAYOUT))
     # Beside annotations in COCO's format a folder of labels may be that of another tool.
     if masks and not (is_coco and not find_images(path / masks[0][0]["annotations"])):
         return mask_folder(root)
-    splits = [] if is_coco else _splits(path, CLASS_LAYOUTS)
-    has_classes = any(class_names(path / train["images"]) for train, _ in splits)
+    pairs = [] if is_coco else splits(path, CLASS_LAYOUTS)
+    has_classes = any(class_names(path / train["images"]) for train, _ in pairs)
     return class_folder(root) if has_classes else coco_folder(root)
 
 
@@ -229,34 +211,6 @@ def _existing(root: str | None) -> Path:
     if not path.is_dir():
         raise DataError(f"no folder {path}, named by --data or {VARIABLE}")
     return path
-
-
-def _splits(root: Path, layouts: tuple[tuple[str, str], ...]) -> list[tuple[Split, Split]]:
-    """Every pair of a training and a validation split that is there."""
-    pairs = [
-        [Split(images=images.format(name), annotations=labels.format(name)) for name in names]
-        for images, labels in layouts
-        for names in SPLIT_NAMES
-    ]
-    return [
-        (train, val)
-        for train, val in pairs
-        if all(
-            (root / place).exists()
-            for split in (train, val)
-            for place in (split["images"], split["annotations"])
-        )
-    ]
-
-
-def _find_splits(root: Path, layouts: tuple[tuple[str, str], ...]) -> tuple[Split, Split]:
-    if found := _splits(root, layouts):
-        return found[0]
-    places = "".join(f"\n  {images}/ and {labels}" for images, labels in layouts)
-    names = ", ".join(" and ".join(pair) for pair in SPLIT_NAMES)
-    raise DataError(
-        f"no images with annotations in {root}; expected, for {{}} = {names}, one of{places}"
-    )
 
 
 def _folder(

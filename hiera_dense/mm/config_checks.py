@@ -3,10 +3,12 @@
 from collections.abc import Iterator, Mapping
 from math import isfinite
 from numbers import Real
+from pathlib import Path
 from typing import Any, Literal
 
 from mmengine.config import Config
 
+from hiera_dense.data.rewritten import restore
 from hiera_dense.errors import SetupError
 from hiera_dense.model.checks import is_int
 
@@ -24,14 +26,20 @@ _SIZES = ("size", "scale", "crop_size", "img_scale", "size_divisor", "pad_size_d
 def check_config(cfg: Config, job: Job) -> None:
     """Look at a config before anything is built from it.
 
+    Annotations that a run had rewritten are written again, if the cache has lost them.
+
     Args:
         cfg: The config.
         job: What is to be done with it.
 
     Raises:
         SetupError: A part is missing, or a number is out of range.
+        DataError: Annotations that a run had rewritten are lost.
     """
     _check_parts(cfg, job)
+    if (folder := cfg.get("own_data")) is not None and folder.get("kind") == "coco":
+        for split in (folder["train"], folder["val"]):
+            restore(Path(folder["root"]), split)
     splits = ("train", "val") if job == "train" else ("test",)
     for split in splits:
         if (loader := cfg.get(f"{split}_dataloader")) is not None:

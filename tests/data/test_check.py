@@ -45,7 +45,7 @@ def test_a_folder_of_many_classes_and_a_crowd(
     folder = any_folder(str(write_coco(tmp_path, train=content, val=content)))
     findings = check(folder)
     assert not findings.errors
-    assert {kind: len(found) for kind, found in findings.notes.items()} == {
+    assert {kind: found.total for kind, found in findings.notes.items()} == {
         "crowd regions, whose inside counts as background": 99,
         "training images without annotations, left out where filter_empty_gt is set": 1,
         "classes without training instances": 1201,

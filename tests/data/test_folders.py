@@ -9,8 +9,8 @@ from mmengine.registry import DATASETS, METRICS, init_default_scope
 from PIL import Image
 from support.folders import CATEGORIES, SIZE, coco, write_coco, write_image, write_masks
 
-from hiera_dense.data import folders
 from hiera_dense.data.folders import (
+    VARIABLE,
     any_folder,
     class_folder,
     coco_folder,
@@ -18,6 +18,7 @@ from hiera_dense.data.folders import (
     mask_folder,
 )
 from hiera_dense.data.masks import image_files, pair_masks
+from hiera_dense.data.splits import COCO_LAYOUTS, SPLIT_NAMES
 from hiera_dense.errors import DataError
 
 
@@ -32,8 +33,8 @@ def test_a_coco_folder(tmp_path: Path) -> None:
     assert any_folder(str(tmp_path)) == folder
 
 
-@pytest.mark.parametrize(("images", "annotations"), folders.COCO_LAYOUTS)
-@pytest.mark.parametrize("names", folders.SPLIT_NAMES)
+@pytest.mark.parametrize(("images", "annotations"), COCO_LAYOUTS)
+@pytest.mark.parametrize("names", SPLIT_NAMES)
 def test_coco_layouts(
     tmp_path: Path, images: str, annotations: str, names: tuple[str, str]
 ) -> None:
@@ -160,7 +161,7 @@ def without_field(root: Path) -> None:
             lambda root: None,
             r"no images with annotations in .*; expected.*\n  {}/ and instances_{}",
         ),
-        (no_val, "no images with annotations in"),
+        (no_val, "has annotations in 1 image; expected two images or more"),
         (lambda root: write_coco(root, train=coco(annotations=0)), "train.json has no annotations"),
         (lambda root: write_coco(root, train={"a": 1}), "train.json has no images"),
         (other_order, r"\['cell', 'debris'\] in instances_train.json, \['debris', 'cell'\] in"),
@@ -209,10 +210,10 @@ def test_masks_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 def test_no_folder_or_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(folders.VARIABLE, raising=False)
+    monkeypatch.delenv(VARIABLE, raising=False)
     with pytest.raises(DataError, match=r"none is named; expected hiera-dense train CONFIG --data"):
         coco_folder()
-    monkeypatch.setenv(folders.VARIABLE, "/no/where")
+    monkeypatch.setenv(VARIABLE, "/no/where")
     with pytest.raises(DataError, match="no folder /no/where"):
         mask_folder()
 
