@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections import Counter
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from mmengine.registry import DATASETS, TRANSFORMS, init_default_scope
 from PIL import Image
 from pycocotools import mask as coco_mask
 from support.folders import SIZE, coco, write_coco, write_image
 
+from hiera_dense.data import check_coco, check_masks, processes
 from hiera_dense.data.annotations import read_coco
 from hiera_dense.data.boxes import mask_box
 from hiera_dense.data.check import check, tell
@@ -39,6 +41,19 @@ def many(examples: int) -> Any:
         derandomize=True,
         suppress_health_check=[HealthCheck.too_slow],
     )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One for all cases: thousands of them would take longer to make than what is tested."""
+    return tmp_path_factory.mktemp("generated")
+
+
+@pytest.fixture(autouse=True)
+def _no_bars(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than what is tested."""
+    for module in (check_coco, check_masks, processes):
+        monkeypatch.setattr(module, "track", lambda items, *_, **__: items)
 
 
 numbers = st.one_of(
@@ -99,13 +114,13 @@ CHANGES: list[dict[str, st.SearchStrategy[Any]]] = [
 def annotation_files(draw: Callable[..., Any]) -> dict[str, Any]:
     """A sound file, of which up to three places are something else."""
     content = coco(annotations=draw(st.integers(1, 5)))
-    for _ in range(draw(st.integers(0, 3))):
+    for _ in range(draw(st.sampled_from([0, 0, 1, 1, 2]))):
         entries = content[
             draw(st.sampled_from(["annotations", "annotations", "images", "categories"]))
         ]
         number = draw(st.integers(0, len(entries) - 1))
         entry = entries[number]
-        how = draw(st.integers(0, 8))
+        how = draw(st.integers(0, 11))
         if how == 0:
             entries[number] = draw(hostile)
         elif how == 1 and isinstance(entry, dict):
@@ -119,30 +134,45 @@ def annotation_files(draw: Callable[..., Any]) -> dict[str, Any]:
     return content
 
 
-@many(1200)
-@given(content=annotation_files())
-def test_annotations(tmp_path_factory: pytest.TempPathFactory, content: dict[str, Any]) -> None:
-    root = tmp_path_factory.mktemp("data")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(root / "cache"))
-        _hold_annotations(write_coco(root, train=content, val=coco()))
+class Outcomes(Counter[str]):
+    """How many cases were refused by name, and how many loaded."""
+
+    def accepted(self, root: Path) -> Folder | None:
+        """What a folder holds; None where it is refused."""
+        try:
+            folder = any_folder(str(root))
+            # Images are looked at by `test_images`: here a process for each case would take long.
+            tell(folder, check(folder, "none"))
+        except DataError:
+            self["refused"] += 1
+            return None
+        self["loaded"] += 1
+        return folder
+
+    def check(self, cases: int) -> None:
+        """Nearly all cases were tried, and enough of them end either way."""
+        assert self.total() >= 0.9 * cases
+        assert self["loaded"] >= self.total() / 3
+        assert self["refused"] >= self.total() / 5
 
 
-def _accepted(root: Path) -> Folder | None:
-    """What a folder holds; None where it is refused by name."""
-    try:
-        folder = any_folder(str(root))
-        tell(folder, check(folder))
-    except DataError:
-        event("refused")
-        return None
-    event("loaded")
-    return folder
+def test_annotations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    root = write_coco(tmp_path / "data")
+    outcomes = Outcomes()
+
+    @many(1200)
+    @given(content=annotation_files())
+    def hold(content: dict[str, Any]) -> None:
+        (root / "instances_train.json").write_text(json.dumps(content))
+        if folder := outcomes.accepted(root):
+            _hold_annotations(root, folder)
+
+    hold()
+    outcomes.check(1200)
 
 
-def _hold_annotations(root: Path) -> None:
-    if (folder := _accepted(root)) is None:
-        return
+def _hold_annotations(root: Path, folder: Folder) -> None:
     init_default_scope("mmdet")
     data = DATASETS.build(
         dict(
@@ -152,6 +182,7 @@ def _hold_annotations(root: Path) -> None:
             data_prefix=dict(img=folder["train"]["images"]),
             metainfo=dict(classes=folder["classes"]),
             filter_cfg=dict(filter_empty_gt=True, min_size=16),
+            serialize_data=False,  # which collects garbage, of all that the hosts have loaded
             pipeline=[],
         )
     )
@@ -197,53 +228,80 @@ def _as_corner_and_size(box: list[float]) -> list[float]:
     return [box[0], box[1], box[2] - box[0], box[3] - box[1]]
 
 
+SOUND_MASKS: dict[str, st.SearchStrategy[Any]] = dict(
+    shape=st.just((30, 40)),
+    dtype=st.just(np.uint8),
+    values=st.lists(st.integers(0, 2), min_size=2, unique=True).flatmap(
+        lambda values: st.sampled_from([values, [*values, 255]])
+    ),
+    suffix=st.sampled_from([".png", ".bmp", ".tif"]),
+    is_cut=st.just(False),
+)
+OTHER_MASKS: dict[str, st.SearchStrategy[Any]] = dict(
+    shape=st.sampled_from([(40, 30), (30, 40, 3), (30, 40, 2), (1, 40)]),
+    dtype=st.sampled_from([bool, np.uint16, np.int32, np.float32]),
+    values=st.one_of(
+        st.sampled_from([[0, 255], [0, 128], [0, 1, 300], [0, 1, 2.5]]),
+        st.lists(st.integers(0, 5), min_size=1, max_size=4),
+        st.lists(st.integers(0, 255), min_size=1, max_size=4),
+    ),
+    suffix=st.sampled_from([".tiff", ".webp", ".jpg", ".gif"]),
+    is_cut=st.just(True),
+)
+
+
 @st.composite
-def index_masks(draw: Callable[..., Any]) -> tuple[np.ndarray, str]:
-    """Pixels of a mask and the suffix of its file."""
-    shape = draw(
-        st.sampled_from([(30, 40), (30, 40), (30, 40), (40, 30), (30, 40, 3), (30, 40, 2), (1, 40)])
-    )
-    dtype = draw(st.sampled_from([np.uint8, np.uint8, bool, np.uint16, np.int32, np.float32]))
-    values = draw(
-        st.one_of(
-            st.sampled_from([[0, 1], [0, 1, 2, 255], [0, 255], [0, 128], [0, 1, 300], [0, 1, 2.5]]),
-            st.lists(st.integers(0, 5), min_size=1, max_size=4),
-            st.lists(st.integers(0, 255), min_size=1, max_size=4),
-        )
-    )
-    suffix = draw(st.sampled_from([".png", ".tif", ".tiff", ".bmp", ".webp", ".jpg", ".gif"]))
+def mask_files(draw: Callable[..., Any]) -> tuple[str, bytes | None]:
+    """Suffix and content of a sound mask, of which up to two things are something else."""
+    number = draw(st.sampled_from([0, 0, 1, 1, 2]))
+    changed = {draw(st.sampled_from(sorted(OTHER_MASKS))) for _ in range(number)}
+    mask = {k: draw((OTHER_MASKS if k in changed else SOUND_MASKS)[k]) for k in SOUND_MASKS}
     with np.errstate(all="ignore"):
-        pixels = np.resize(np.array(values).astype(dtype), shape)
-    return pixels, suffix
+        pixels = np.resize(np.array(mask["values"]).astype(mask["dtype"]), mask["shape"])
+    content = _file_of(pixels, mask["suffix"])
+    return mask["suffix"], content[: len(content) // 2] if content and mask["is_cut"] else content
 
 
-@many(500)
-@given(mask=index_masks(), named=st.booleans(), cut=st.integers(0, 9))
-def test_masks(
-    tmp_path_factory: pytest.TempPathFactory,
-    mask: tuple[np.ndarray, str],
-    named: bool,
-    cut: int,
-) -> None:
-    root = tmp_path_factory.mktemp("masks")
-    pixels, suffix = mask
+def _file_of(pixels: np.ndarray, suffix: str) -> bytes | None:
+    """None where there is no such file."""
     file = BytesIO()
+    kind = Image.registered_extensions()[suffix]
     try:
-        image = Image.fromarray(pixels)
-        kind = Image.registered_extensions()[suffix]
-        image.save(file, kind, **(dict(lossless=True) if kind == "WEBP" else {}))
+        Image.fromarray(pixels).save(file, kind, **(dict(lossless=True) if kind == "WEBP" else {}))
     except (OSError, TypeError, ValueError, KeyError):
-        return  # there is no such file
+        return None
+    return file.getvalue()
+
+
+def test_masks(tmp_path: Path) -> None:
     for split in ("train", "val"):
-        write_image(root / split / "images/a.jpg")
-        (root / split / "masks").mkdir()
-        content = file.getvalue()
-        content = content[: len(content) // 2] if cut == 0 else content
-        (root / split / f"masks/a{suffix}").write_bytes(content)
-    if named:
-        (root / "classes.txt").write_text("a\nb\nc\n")
-    if (folder := _accepted(root)) is None:
-        return
+        write_image(tmp_path / split / "images/a.jpg")
+        (tmp_path / split / "masks").mkdir()
+    Image.init()
+    outcomes = Outcomes()
+
+    @many(600)
+    @given(mask=mask_files(), named=st.booleans())
+    def hold(mask: tuple[str, bytes | None], named: bool) -> None:
+        suffix, content = mask
+        assume(content is not None)
+        for split in ("train", "val"):
+            for old in (tmp_path / split / "masks").iterdir():
+                old.unlink()
+            file = tmp_path / split / f"masks/a{suffix}"
+            file.write_bytes(content)
+        if named:
+            (tmp_path / "classes.txt").write_text("a\nb\nc\n")
+        else:
+            (tmp_path / "classes.txt").unlink(missing_ok=True)
+        if folder := outcomes.accepted(tmp_path):
+            _hold_masks(folder, tmp_path / f"train/masks/a{suffix}")
+
+    hold()
+    outcomes.check(600)
+
+
+def _hold_masks(folder: Folder, file: Path) -> None:
     init_default_scope("mmseg")
     data = DATASETS.build(
         dict(
@@ -251,11 +309,12 @@ def test_masks(
             data_root=folder["root"],
             data_prefix=dict(img_path="train/images", seg_map_path="train/masks"),
             metainfo=dict(classes=folder["classes"]),
+            serialize_data=False,
             pipeline=[dict(type=name) for name in PIPELINE],
         )
     )
     loaded = data[0]["data_samples"].gt_sem_seg.data[0].numpy()
-    assert np.array_equal(loaded, read_mask(root / f"train/masks/a{suffix}"))
+    assert np.array_equal(loaded, read_mask(file))
     assert loaded.shape == (HEIGHT, WIDTH)
     assert set(np.unique(loaded)) <= {*range(len(folder["classes"])), 255}
     assert len(set(np.unique(loaded)) - {255}) >= 2
@@ -271,7 +330,7 @@ def test_masks(
     left=st.floats(0.05, 1.6),
 )
 def test_images(
-    tmp_path_factory: pytest.TempPathFactory,
+    folder: Path,
     kind: str,
     mode: str,
     size: tuple[int, int],
@@ -294,7 +353,7 @@ def test_images(
     content = bytearray(file.getvalue())
     for place, value in damage:
         content[int(place * (len(content) - 1))] = value
-    path = tmp_path_factory.mktemp("images") / f"a.{kind.lower()}"
+    path = folder / f"a.{kind.lower()}"
     path.write_bytes(content[: int(left * len(content))])
     seen = see(path, HOSTS)
     try:
@@ -309,8 +368,8 @@ def test_images(
 
 @many(200)
 @given(text=st.one_of(st.text(max_size=60), nested.map(json.dumps)))
-def test_any_text(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    file = tmp_path_factory.mktemp("text") / "a.json"
+def test_any_text(folder: Path, text: str) -> None:
+    file = folder / "a.json"
     file.write_text(text, "utf-8", "surrogatepass")
     with pytest.raises(DataError):
         read_coco(file)
