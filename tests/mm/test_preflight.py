@@ -9,10 +9,12 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
 from support.common import ROOT, small_network
+from support.folders import coco, write_coco
 from support.training import SHORT, Refused
 from torch import nn
 
 from hiera_dense.cli import evaluate, train
+from hiera_dense.data.folders import VARIABLE
 from hiera_dense.errors import InputError, SetupError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.mm.building import building
@@ -494,3 +496,22 @@ def test_numbers_that_hosts_allow() -> None:
 def test_models_outside_of_hosts_are_left_alone() -> None:
     check_model(Hiera(SMALL), {})
     check_classes(Hiera(SMALL), {"training": Labelled(("a",))})
+
+
+@pytest.mark.parametrize("job", ["train", "test"])
+def test_rewritten_annotations_that_are_gone_are_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, job: Any
+) -> None:
+    """The config that mmengine keeps of a run names them in the cache."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    content = coco()
+    content["annotations"][0]["area"] = "200"
+    monkeypatch.setenv(VARIABLE, str(write_coco(tmp_path / "data", val=content)))
+    recipe = "configs/mask_rcnn/mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder.py"
+    record = tmp_path / "record.py"
+    Config.fromfile(ROOT / recipe).dump(record)
+    cfg = Config.fromfile(record)
+    file = Path(cfg.val_evaluator.ann_file)
+    file.unlink()
+    check_config(cfg, job)
+    assert file.is_file()
