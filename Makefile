@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPAT := .venv-compat
 
-.PHONY: help setup setup-compat demo test test-all test-compat test-torch lint clean
+.PHONY: help setup setup-compat demo test test-all test-compat test-torch browser lint clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -42,6 +42,9 @@ test-compat: setup-compat  ## run all tests on the original packages
 
 test-torch:  ## run the tests of the trunk alone on another torch: make test-torch TORCH=2.9.1
 	requirements/test_torch.sh "$(TORCH)" $(PYTHON)
+
+browser:  ## install Debian's Chromium, in which tests look at the page of `hiera-dense serve`
+	apt-get update -qq && apt-get install -qq chromium
 
 lint: setup  ## check style and types
 	$(BIN)/ruff check .

@@ -54,5 +54,10 @@ setup(
         "safetensors>=0.4",
         "filelock",
     ],
-    extras_require={flavour: hosts(flavour) for flavour in ("onedl", "openmmlab")},
+    extras_require={
+        **{flavour: hosts(flavour) for flavour in ("onedl", "openmmlab")},
+        "app": ["gradio>=6.17", "av"],
+        "export": ["onnx", "onnxscript", "onnxruntime"],
+        "video": ["av"],
+    },
 )
