@@ -64,13 +64,18 @@ def read_image(path: Path) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            if upright.mode.startswith("I"):
-                pixels = np.asarray(upright)
-                deep = upright.mode != "I" or pixels.max() > 255
-                pixels = pixels >> 8 if deep else pixels
-                upright = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
-            return upright.convert("RGB")
+            return upright_rgb(image)
     except Exception as error:  # whatever a damaged file makes a parser say
         raise OSError(f"{path}: {error}") from None
+
+
+def upright_rgb(image: Image.Image) -> Image.Image:
+    """An opened image as RGB, rotated upright; 16-bit images keep their upper 8 bits."""
+    image.load()
+    upright = ImageOps.exif_transpose(image)
+    if upright.mode.startswith("I"):
+        pixels = np.asarray(upright)
+        deep = upright.mode != "I" or pixels.max() > 255
+        pixels = pixels >> 8 if deep else pixels
+        upright = Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+    return upright.convert("RGB")

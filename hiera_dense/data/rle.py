@@ -1,4 +1,4 @@
-"""COCO's run-length encoding, read without pycocotools.
+"""COCO's run-length encoding, read and written without pycocotools.
 
 A mask is flattened by columns; counts are the lengths of runs, the first of them background.
 pycocotools trusts both forms, lists and compressed text, and reads uninitialised memory where the
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Counts = NDArray[np.int64]
+Mask = NDArray[Any]
 _BITS = 5
 _MOST_CHARACTERS = 7  # of a number: 35 bits
 
@@ -38,6 +39,57 @@ def decode_counts(text: str) -> Counts | None:
     counts = numbers.copy()
     counts[1::2] = np.cumsum(numbers[1::2])
     counts[2::2] = np.cumsum(numbers[2::2])
+    return counts
+
+
+def encode_counts(counts: Counts) -> str:
+    """The compressed text of counts, as pycocotools writes it."""
+    numbers = counts.astype(np.int64)
+    numbers[3:] -= counts[1:-2]
+    # A number takes as many characters as its bits and its sign need.
+    lengths = np.ones(numbers.size, np.int64)
+    for characters in range(1, _MOST_CHARACTERS):
+        half = 1 << (_BITS * characters - 1)
+        lengths += (numbers < -half) | (numbers >= half)
+    ends = np.cumsum(lengths)
+    place = np.arange(ends[-1] if ends.size else 0) - np.repeat(ends - lengths, lengths)
+    text = (np.repeat(numbers, lengths) >> (_BITS * place)) & 31
+    text |= 32
+    text[ends - 1] &= 31
+    return str((text + ord("0")).astype(np.uint8).tobytes(), "ascii")
+
+
+def counts_of(mask: Mask, offset: tuple[int, int], size: tuple[int, int]) -> Counts:
+    """The counts of a mask of an image of which a part is given; the whole is never made.
+
+    Args:
+        mask: The part, bool, shape (h, w).
+        offset: Its place in the image, (y, x), px.
+        size: Of the image, (H, W), px.
+    """
+    # A row of zeros below, so that no run goes from one column into the next.
+    columns = np.pad(mask, ((0, 1), (0, 0))).ravel(order="F")
+    changes = np.flatnonzero(np.diff(columns, prepend=False))
+    column, row = np.divmod(changes, len(mask) + 1)
+    places = (offset[1] + column) * size[0] + offset[0] + row
+    # Runs that meet at the border of the image are one.
+    places, times = np.unique(places, return_counts=True)
+    places = np.union1d(places[times == 1], size[0] * size[1])
+    return np.diff(places, prepend=0)
+
+
+def counts_by_label(labels: NDArray[Any]) -> dict[int, Counts]:
+    """The counts of the mask of each label that a segmentation has, shape (H, W)."""
+    flat = labels.ravel(order="F")
+    starts = np.flatnonzero(np.diff(flat, prepend=flat[:1])) if flat.size else np.zeros(0, int)
+    starts = np.concatenate([np.zeros(min(1, flat.size), int), starts])
+    ends = np.append(starts[1:], flat.size)
+    runs = flat[starts]
+    counts = {}
+    for label in np.unique(runs):
+        edges = np.stack([starts[runs == label], ends[runs == label]], 1).ravel()
+        last = np.arange(flat.size, flat.size + (edges[-1] != flat.size))
+        counts[int(label)] = np.diff(edges, prepend=0, append=last)
     return counts
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from hiera_dense.data.rle import counts_of, encode_counts
+
 Mask = dict[str, Any]  # `size` (H, W) and `counts`
 
 
@@ -19,19 +21,8 @@ def encode_at(mask: np.ndarray[Any, Any], offset: tuple[int, int], size: tuple[i
         offset: Place of the patch in the image, (y, x), px.
         size: Of the image, (H, W), px.
     """
-    from pycocotools import mask as coco_mask
-
-    # A row of zeros below, so that no run goes from one column into the next.
-    columns = np.pad(mask, ((0, 1), (0, 0))).ravel(order="F")
-    changes = np.flatnonzero(np.diff(columns, prepend=False))
-    column, row = np.divmod(changes, len(mask) + 1)
-    places = (offset[1] + column) * size[0] + offset[0] + row
-    # Runs that meet at the border of the image are one.
-    places, times = np.unique(places, return_counts=True)
-    places = np.union1d(places[times == 1], size[0] * size[1])
-    counts = np.diff(places, prepend=0)
-    encoded: Mask = coco_mask.frPyObjects(dict(size=size, counts=counts.tolist()), *size)
-    return encoded
+    counts = encode_counts(counts_of(mask, offset, size))
+    return dict(size=[*size], counts=counts.encode())
 
 
 def decode(masks: list[Mask], size: tuple[int, int]) -> np.ndarray[Any, Any]:
