@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from hiera_dense.registry import HOOKS  # isort: split
@@ -11,7 +10,7 @@ from mmengine.hooks import Hook
 
 from hiera_dense.errors import TrainingError, some
 from hiera_dense.mm.launch import model_of
-from hiera_dense.mm.resume import last_whole_checkpoint
+from hiera_dense.mm.resume import checkpoint_folder_of, last_whole_checkpoint
 from hiera_dense.mm.whole_models import lost_in
 
 _SKIPS = 30  # a loss scale of 2^16 is halved to far below 1
@@ -79,5 +78,5 @@ class StopAtNaN(Hook):
 
 
 def _last_of(runner: Any) -> str:
-    found = last_whole_checkpoint(Path(runner.work_dir))
+    found = last_whole_checkpoint(checkpoint_folder_of(runner))
     return f"The last checkpoint is {found}" if found else "No checkpoint was saved yet"

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.runner import CheckpointLoader
 
 from hiera_dense.errors import SetupError
@@ -74,6 +75,12 @@ def checkpoint_folder(cfg: Config) -> Path:
     out_dir = hook.get("out_dir")
     work_dir = Path(cfg.work_dir)
     return Path(out_dir) / work_dir.name if out_dir else work_dir
+
+
+def checkpoint_folder_of(runner: Any) -> Path:
+    """Where a runner leaves its checkpoints."""
+    folders = (hook.out_dir for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    return Path(next(folders, None) or runner.work_dir)
 
 
 def last_whole_checkpoint(folder: Path, tell: bool = False) -> Path | None:

@@ -19,7 +19,7 @@ from mmengine.hooks import Hook
 from hiera_dense.errors import SetupError, WriteError
 from hiera_dense.mm.checkpoint_hook import BACKEND, WholeFiles
 from hiera_dense.mm.launch import is_first_process
-from hiera_dense.mm.resume import last_whole_checkpoint
+from hiera_dense.mm.resume import checkpoint_folder_of, last_whole_checkpoint
 
 LOCK = ".training.lock"
 _STOP = (signal.SIGINT, signal.SIGTERM)
@@ -60,7 +60,7 @@ class Signals(Hook):
         if not self.is_warned:
             return
         self.is_warned = False
-        folder, step = Path(runner.work_dir), runner.iter + 1
+        folder, step = checkpoint_folder_of(runner), runner.iter + 1
         path = folder / f"iter_{step}.pth"
         if path.exists():  # it was time for one anyway
             return

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from torch import Tensor, nn
 
 from hiera_dense.errors import SetupError
-from hiera_dense.mm.resume import resume_from
+from hiera_dense.mm.resume import checkpoint_folder, checkpoint_folder_of, resume_from
 from hiera_dense.mm.safe_loading import refuse_code
 from hiera_dense.mm.signals import LOCK, Signals, ends_with_a_way_on, only_training_in
 
@@ -38,7 +38,13 @@ class Sends(Hook):
             os.kill(os.getpid(), number)
 
 
-def runner_in(folder: Path, by_epoch: bool, signals: dict[int, int], **fields: Any) -> Runner:
+def runner_in(
+    folder: Path,
+    by_epoch: bool,
+    signals: dict[int, int],
+    out_dir: str | None = None,
+    **fields: Any,
+) -> Runner:
     """A training of 3 epochs of 4 iterations, that saves at the end of each epoch."""
     refuse_code()
     loop = (
@@ -46,7 +52,12 @@ def runner_in(folder: Path, by_epoch: bool, signals: dict[int, int], **fields: A
         if by_epoch
         else dict(type="IterBasedTrainLoop", max_iters=12)
     )
-    hook = dict(type="hiera_dense.CheckpointHook", by_epoch=by_epoch, interval=1 if by_epoch else 4)
+    hook = dict(
+        type="hiera_dense.CheckpointHook",
+        by_epoch=by_epoch,
+        interval=1 if by_epoch else 4,
+        out_dir=out_dir,
+    )
     return Runner(
         Model(),
         str(folder),
@@ -100,6 +111,22 @@ def test_a_checkpoint_of_a_warning_is_gone_on_from(
     again.train()
     assert again.iter == (14 if by_epoch else 12)  # an epoch is repeated from its begin
     assert again.epoch == (3 if by_epoch else 0)
+
+
+def test_a_checkpoint_of_a_warning_goes_where_the_others_go(tmp_path: Path) -> None:
+    sent = {6: signal.SIGUSR1, 7: signal.SIGTERM}
+    kept = tmp_path / "kept" / "run"
+    runner = runner_in(tmp_path / "run", False, sent, out_dir=str(kept.parent))
+    with (
+        pytest.raises(SystemExit),
+        ends_with_a_way_on(kept, ["hiera-dense train"]) as signals,
+    ):
+        start(runner, signals)
+    assert names(tmp_path / "run") == set()
+    assert names(kept) == {"iter_4.pth", "iter_6.pth"}
+    runner.cfg.work_dir = str(tmp_path / "run")
+    runner.cfg.default_hooks = dict(checkpoint=dict(out_dir=str(tmp_path / "kept")))
+    assert checkpoint_folder_of(runner) == checkpoint_folder(runner.cfg) == kept
 
 
 def test_a_checkpoint_of_a_warning_goes_after_the_next(tmp_path: Path) -> None:
