@@ -11,9 +11,8 @@ from torch.distributed import is_torchelastic_launched
 from hiera_dense.cli.parser import make_parser
 from hiera_dense.data.folders import VARIABLE
 from hiera_dense.errors import DataError, SetupError
-from hiera_dense.mm.config_file import Settings, override, read_config
+from hiera_dense.mm.config_file import Settings, config_path, override, read_config
 from hiera_dense.mm.record import OwnData, own_data_of
-from hiera_dense.recipes import recipe
 
 
 def run_parser(description: str | None, example: str) -> argparse.ArgumentParser:
@@ -86,18 +85,7 @@ class _ConfigFile(argparse.Action):
     """Finds a config file, which may be called by the name of a recipe."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
-        setattr(namespace, self.dest, _path_of(values))
-
-
-def _path_of(config: str) -> str:
-    if Path(config).is_file():
-        return config
-    if Path(config).is_dir():
-        raise SetupError(f"{config} is a folder; expected a config file, or the name of a recipe")
-    try:
-        return recipe(config.removeprefix("configs/"))
-    except FileNotFoundError as error:
-        raise SetupError(f"{config}: no such file, and {error}") from None
+        setattr(namespace, self.dest, config_path(values))
 
 
 def _own_data_of(run: Path | None, config: str) -> OwnData | None:

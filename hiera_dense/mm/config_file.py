@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from inspect import signature
+from pathlib import Path
 from traceback import walk_tb
 from typing import Any
 
@@ -11,6 +12,7 @@ from mmengine.runner import FlexibleRunner, Runner
 
 from hiera_dense.errors import InputError, SetupError
 from hiera_dense.mm.building import message_of
+from hiera_dense.recipes import recipe
 
 # What mmengine and we read from a config besides what the runners are made with.
 _READ_LATER = {
@@ -40,6 +42,30 @@ class Settings(DictAction):
                 ) from error
             settings |= getattr(namespace, self.dest)
         setattr(namespace, self.dest, settings)
+
+
+def is_config(name: str) -> bool:
+    """Whether a name is that of a config file, or of a recipe."""
+    try:
+        return config_path(name).endswith(".py")
+    except SetupError:
+        return False
+
+
+def config_path(name: str) -> str:
+    """The config file of a path, or of the name of a recipe.
+
+    Raises:
+        SetupError: There is none.
+    """
+    if Path(name).is_file():
+        return name
+    if Path(name).is_dir():
+        raise SetupError(f"{name} is a folder; expected a config file, or the name of a recipe")
+    try:
+        return recipe(name.removeprefix("configs/"))
+    except FileNotFoundError as error:
+        raise SetupError(f"{name}: no such file, and {error}") from None
 
 
 def read_config(path: str) -> Config:

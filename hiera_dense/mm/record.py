@@ -1,8 +1,9 @@
 """What mmengine keeps of a run beside its checkpoints: the config, read as data."""
 
 import ast
+from collections.abc import Container
 from pathlib import Path
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 from hiera_dense.errors import SetupError
 
@@ -36,15 +37,12 @@ def own_data_of(record: Path) -> OwnData | None:
     try:
         if record.stat().st_size > _LARGEST:
             raise ValueError(f"it has {record.stat().st_size} bytes")
-        text = record.read_text("utf-8")
-        if _NAME not in text:
-            return None
-        values = [_plain(node.value) for node in ast.parse(text).body if _is_own_data(node)]
-    except (ValueError, TypeError, OSError, SyntaxError, RecursionError, MemoryError) as error:
+        values = settings_of(record.read_text("utf-8"), {_NAME})
+    except (ValueError, OSError) as error:
         raise SetupError(f"{problem}plain values, as in the record of a run ({error})") from None
-    if not values:
-        return None
-    match values[-1]:
+    match values.get(_NAME):
+        case None:
+            return None
         case {"root": str(root), "classes": tuple() | list() as classes} if all(
             isinstance(name, str) for name in classes
         ):
@@ -53,21 +51,47 @@ def own_data_of(record: Path) -> OwnData | None:
     raise SetupError(f"{problem}dict(root=..., classes=(...))")
 
 
-def _is_own_data(node: ast.stmt) -> TypeGuard[ast.Assign]:
-    if not isinstance(node, ast.Assign):
-        return False
-    return any(isinstance(target, ast.Name) and target.id == _NAME for target in node.targets)
+def settings_of(text: str, names: Container[str] | None = None) -> dict[str, Any]:
+    """Settings of a config as mmengine writes it out, read without running it.
+
+    Args:
+        text: The config.
+        names: Those that are read; None: all.
+
+    Returns:
+        Their values; of a setting that stands there more than once, the last.
+
+    Raises:
+        ValueError: It is no Python, or one of them is no plain value.
+    """
+    if len(text) > _LARGEST:
+        raise ValueError(f"it has {len(text)} characters")
+    try:
+        assigned = [node for node in ast.parse(text).body if isinstance(node, ast.Assign)]
+        return {
+            target.id: _plain(node.value)
+            for node in assigned
+            for target in node.targets
+            if isinstance(target, ast.Name) and (names is None or target.id in names)
+        }
+    except (TypeError, SyntaxError, RecursionError, MemoryError) as error:
+        raise ValueError(str(error)) from None
 
 
 def _plain(node: ast.expr) -> Any:
     """The value of a literal, or of `dict(...)` with literals in it."""
     match node:
-        case ast.Call(func=ast.Name(id="dict"), args=[], keywords=keywords):
-            return {str(keyword.arg): _plain(keyword.value) for keyword in keywords}
+        case ast.Call(func=ast.Name(id="dict"), args=[ast.Dict()] | [] as first, keywords=named):
+            if not all(keyword.arg for keyword in named):  # **something
+                raise ValueError(f"line {node.lineno}: not a plain value")
+            others = {str(keyword.arg): _plain(keyword.value) for keyword in named}
+            return {**(_plain(first[0]) if first else {}), **others}
         case ast.Dict(keys=keys, values=values):
             pairs = zip(keys, values, strict=True)
             return {ast.literal_eval(key): _plain(value) for key, value in pairs if key}
-        case ast.List(elts=items) | ast.Tuple(elts=items):
+        case ast.List(elts=items):
+            return [_plain(item) for item in items]
+        case ast.Tuple(elts=items):
             return tuple(_plain(item) for item in items)
         case ast.Name(id=name) if name in _CONSTANTS:
             return _CONSTANTS[name]

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from torch import Tensor
+from torch import Tensor, nn
 
 from hiera_dense.errors import CheckpointError, some
 from hiera_dense.mm.launch import model_of
 from hiera_dense.mm.whole_training import compare_training
 from hiera_dense.weights.stored import FLOATING, is_dense, is_finite
+
+Kinds = Mapping[str, tuple[torch.Size, torch.dtype]]
 
 _WRAPPER = "module."
 
@@ -32,8 +34,7 @@ class WholeModel(Hook):
     priority = "HIGHEST"
 
     def __init__(self, runner: Any, in_part: bool = False) -> None:
-        state = model_of(runner).state_dict()
-        self.own = {name: (tensor.shape, tensor.dtype) for name, tensor in state.items()}
+        self.own = kinds_of(model_of(runner))
         self.in_part = in_part
 
     def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
@@ -43,46 +44,81 @@ class WholeModel(Hook):
             CheckpointError: They are not those of the model, or not finite.
         """
         state = checkpoint.get("state_dict", checkpoint)
-        problems = self._problems(state)
-        if not problems.pop("fitting"):
-            problems = problems or {"missing": list(self.own)}
-            raise CheckpointError(f"not the weights of this model; {_said(problems)}")
-        if problems and not self.in_part:
-            raise CheckpointError(f"not the weights of this model; {_said(problems)}")
-        if problems:
-            print_log(f"filled in part; {_said(problems)}", logger="current")
-        if bad := lost_in(state):
-            raise CheckpointError(f"NaN or infinity in {some(bad)}; expected finite weights")
+        if problems := compare(self.own, state, self.in_part):
+            print_log(f"filled in part; {problems}", logger="current")
         if runner._resume:
             compare_training(runner, checkpoint)
 
-    def _problems(self, state: Any) -> dict[str, list[str]]:
-        if not isinstance(state, Mapping):
-            raise CheckpointError(f"its state_dict is a {type(state).__name__}; expected tensors")
-        found: dict[str, list[str]] = {
-            "fitting": [],
-            "missing": [],
-            "unexpected": [],
-            "of another shape": [],
-            "of another kind": [],
-        }
-        there = {str(name).removeprefix(_WRAPPER): value for name, value in state.items()}
-        absent = [name for name in self.own if name not in there]
-        # Files of torch before 0.4.1 do not have it, and nothing depends on it.
-        found["missing"] = [n for n in absent if not n.endswith(".num_batches_tracked")]
-        for name, value in there.items():
-            if name not in self.own:
-                found["unexpected"] += [name] if isinstance(value, Tensor) else []
-                continue
-            shape, dtype = self.own[name]
-            if kind := _other_kind(value, dtype):
-                found["of another kind"].append(f"{name} {kind}, expected {dtype}")
-            elif value.shape != shape:
-                shapes = f"{name} {tuple(value.shape)}, expected {tuple(shape)}"
-                found["of another shape"].append(shapes)
-            else:
-                found["fitting"].append(name)
-        return {what: names for what, names in found.items() if names or what == "fitting"}
+
+def kinds_of(model: nn.Module) -> Kinds:
+    """Shapes and dtypes of the parameters and buffers of a model, by name."""
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in model.state_dict().items()}
+
+
+def compare(own: Kinds, state: Any, in_part: bool = False) -> str:
+    """Compare a state dict with a model.
+
+    Args:
+        own: Of the model.
+        state: The state dict.
+        in_part: Whether it may be of another model, of which only something fits.
+
+    Returns:
+        What does not fit, in words; nothing where all does.
+
+    Raises:
+        CheckpointError: It is not that of the model, or holds values that are not finite.
+    """
+    problems = _problems(own, state)
+    fitting = problems.pop("fitting")
+    if not fitting:
+        problems = problems or {"missing": list(own)}
+    if problems and not (in_part and fitting):
+        raise CheckpointError(f"not the weights of this model; {_said(problems)}")
+    if bad := lost_in(state):
+        raise CheckpointError(f"NaN or infinity in {some(bad)}; expected finite weights")
+    return _said(problems)
+
+
+def fill_whole(model: nn.Module, state: Mapping[str, Any]) -> None:
+    """Fill a model with a state dict that is its own.
+
+    Raises:
+        CheckpointError: It is not that of the model, or holds values that are not finite.
+    """
+    own = kinds_of(model)
+    compare(own, state)
+    there = {name.removeprefix(_WRAPPER): value for name, value in state.items()}
+    model.load_state_dict({n: v for n, v in there.items() if n in own}, strict=False)
+
+
+def _problems(own: Kinds, state: Any) -> dict[str, list[str]]:
+    if not isinstance(state, Mapping):
+        raise CheckpointError(f"its state_dict is a {type(state).__name__}; expected tensors")
+    found: dict[str, list[str]] = {
+        "fitting": [],
+        "missing": [],
+        "unexpected": [],
+        "of another shape": [],
+        "of another kind": [],
+    }
+    there = {str(name).removeprefix(_WRAPPER): value for name, value in state.items()}
+    absent = [name for name in own if name not in there]
+    # Files of torch before 0.4.1 do not have it, and nothing depends on it.
+    found["missing"] = [n for n in absent if not n.endswith(".num_batches_tracked")]
+    for name, value in there.items():
+        if name not in own:
+            found["unexpected"] += [name] if isinstance(value, Tensor) else []
+            continue
+        shape, dtype = own[name]
+        if kind := _other_kind(value, dtype):
+            found["of another kind"].append(f"{name} {kind}, expected {dtype}")
+        elif value.shape != shape:
+            shapes = f"{name} {tuple(value.shape)}, expected {tuple(shape)}"
+            found["of another shape"].append(shapes)
+        else:
+            found["fitting"].append(name)
+    return {what: names for what, names in found.items() if names or what == "fitting"}
 
 
 def not_finite(content: Any) -> Iterator[str]:

@@ -1,0 +1,201 @@
+"""A trained detector or segmenter as it lies on the disk: its config, weights and classes.
+
+Nothing of it is run. The config in a checkpoint is read as plain values; a config that the user
+names is a program of theirs.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from hiera_dense.errors import CheckpointError, SetupError, shown, some
+from hiera_dense.mm.admitted import HOSTS, admitted
+from hiera_dense.mm.config_file import config_path, is_config, read_config
+from hiera_dense.mm.record import settings_of
+from hiera_dense.mm.resume import last_whole_checkpoint
+from hiera_dense.mm.safe_loading import load_from_file
+from hiera_dense.weights.catalog import WEIGHTS
+
+_READ = ("model", "test_dataloader", "val_dataloader", "tta_model", "tta_pipeline")
+
+
+class Trained(NamedTuple):
+    """What is needed to predict.
+
+    Attributes:
+        name: The checkpoint.
+        scope: The host, `mmdet` or `mmseg`.
+        model: The config of the model.
+        pipeline: The transforms of test images, the first of which reads them.
+        tta: The config of test-time augmentation and its transforms, if there is one.
+        state: The state dict.
+        classes: Their names.
+        palette: What the training data tell of its colours; anything, or None.
+    """
+
+    name: str
+    scope: str
+    model: dict[str, Any]
+    pipeline: list[Any]
+    tta: tuple[dict[str, Any], list[Any]] | None
+    state: dict[str, Any]
+    classes: tuple[str, ...]
+    palette: Any
+
+
+def read_trained(source: str | Path, weights: str | Path | None = None) -> Trained:
+    """Read a trained model.
+
+    Args:
+        source: A run's folder, a checkpoint with its config inside it, or with `weights` a config
+            file or the name of a recipe.
+        weights: A checkpoint, also without a config.
+
+    Raises:
+        FileNotFoundError: It is not there.
+        CheckpointError: A checkpoint is damaged, or has no config.
+        SetupError: It is something else, or its config cannot be used.
+    """
+    source = str(source)
+    if source in WEIGHTS or (weights is not None and str(weights) in WEIGHTS):
+        raise SetupError(
+            f"{weights or source}: published weights of a backbone; expected a trained detector or "
+            "segmenter"
+        )
+    if weights is not None:
+        content = load_from_file(str(weights))
+        return _trained(str(weights), read_config(config_path(source)).to_dict(), content)
+    if is_config(source):
+        raise SetupError(f"{source}: a config without weights; expected --weights FILE with it")
+    path = Path(source).expanduser()
+    if path.is_dir():
+        path = _checkpoint_in(path)
+        source = str(path)
+    content = load_from_file(source)
+    return _trained(source, _config_in(source, content), content)
+
+
+def _checkpoint_in(run: Path) -> Path:
+    """The best checkpoint of a run, else the last one."""
+    best = sorted(run.glob("best_*.pth"))
+    if len(best) > 1:
+        raise SetupError(f"{run}: {some(p.name for p in best)}; expected one of them by its path")
+    found = best[0] if best else last_whole_checkpoint(run, tell=True)
+    if found is None:
+        raise SetupError(
+            f"{run}: a folder without checkpoints; expected that of a run, with best_*.pth, "
+            "iter_*.pth or epoch_*.pth"
+        )
+    return found
+
+
+def _config_in(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
+    """The config that mmengine keeps in a checkpoint."""
+    meta = content.get("meta")
+    text = meta.get("cfg") if isinstance(meta, dict) else None
+    if not isinstance(text, str):
+        raise CheckpointError(
+            f"{name}: no config inside; expected a checkpoint of mmengine's, or the config with "
+            "it: CONFIG --weights FILE"
+        )
+    problem = f"{name}: the config inside it cannot be used"
+    try:
+        settings = settings_of(text, {"default_scope", *_READ})
+    except ValueError as error:
+        raise CheckpointError(f"{problem} ({error}); expected plain values") from None
+    scope = settings.get("default_scope")
+    if scope not in HOSTS:
+        raise CheckpointError(_other_task(name, scope))
+    kept = {key: settings[key] for key in _READ if key in settings}
+    try:
+        for part in kept.values():
+            _without_data(part)
+        return dict(admitted(kept, scope), default_scope=scope)
+    except SetupError as error:
+        raise CheckpointError(f"{problem}: {error}") from None
+
+
+def _without_data(loader: Any) -> None:
+    """Leave of a data loader its data set's transforms and classes, which alone are read."""
+    if isinstance(loader, dict) and "dataset" in loader:
+        dataset = _innermost(loader["dataset"])
+        kept = {key: dataset[key] for key in ("pipeline", "metainfo") if key in dataset}
+        loader.clear()
+        loader["dataset"] = kept
+
+
+def _trained(name: str, cfg: Mapping[str, Any], content: Mapping[str, Any]) -> Trained:
+    scope = cfg.get("default_scope")
+    if scope not in HOSTS:
+        raise SetupError(_other_task(name, scope))
+    if not isinstance(model := cfg.get("model"), dict) or "type" not in model:
+        raise SetupError(f"{name}: no model in its config; expected dict(type=..., ...)")
+    dataset = _dataset_of(cfg, name)
+    meta = content.get("meta")
+    told = meta.get("dataset_meta") if isinstance(meta, dict) else None
+    classes, palette = _classes(name, told if isinstance(told, dict) else {}, dataset)
+    tta = None
+    if isinstance(cfg.get("tta_model"), dict) and _are_steps(cfg.get("tta_pipeline")):
+        tta = cfg["tta_model"], cfg["tta_pipeline"]
+    return Trained(
+        name,
+        scope,
+        model,
+        list(dataset["pipeline"]),
+        tta,
+        content.get("state_dict", content),
+        classes,
+        palette,
+    )
+
+
+def _other_task(name: str, scope: Any) -> str:
+    kind = "a classifier or a masked autoencoder" if scope == "hiera_dense" else f"scope {scope!r}"
+    return f"{name}: {kind}; expected a detector of MMDetection or a segmenter of MMSegmentation"
+
+
+def _dataset_of(cfg: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The data set that is tested on, without wrappers around it."""
+    for loader in ("test_dataloader", "val_dataloader"):
+        settings = cfg.get(loader)
+        dataset = _innermost(settings.get("dataset") if isinstance(settings, dict) else None)
+        if _are_steps(dataset.get("pipeline")):
+            return dataset
+    raise SetupError(f"{name}: no test_dataloader with a pipeline; expected a config with one")
+
+
+def _innermost(dataset: Any) -> dict[str, Any]:
+    while isinstance(dataset, dict) and "pipeline" not in dataset:
+        several = dataset.get("datasets")
+        first = several[0] if isinstance(several, list | tuple) and several else None
+        dataset = dataset.get("dataset", first)
+    return dataset if isinstance(dataset, dict) else {}
+
+
+def _are_steps(pipeline: Any) -> bool:
+    """Whether something is the transforms of a pipeline."""
+    is_list = isinstance(pipeline, list | tuple) and bool(pipeline)
+    return is_list and all(isinstance(step, dict) and "type" in step for step in pipeline)
+
+
+def _classes(
+    name: str, told: Mapping[str, Any], dataset: Mapping[str, Any]
+) -> tuple[tuple[str, ...], Any]:
+    """Names and colours: of the checkpoint, else of the config, else of the data set's class."""
+    places = (told, dataset.get("metainfo") or {}, _metainfo(dataset))
+    told_places = (place for place in places if isinstance(place, Mapping) and place.get("classes"))
+    meta = next(told_places, {})
+    classes = meta.get("classes", ())
+    is_list = isinstance(classes, list | tuple) and bool(classes)
+    if not is_list or not all(isinstance(c, str) for c in classes):
+        raise SetupError(f"{name}: no names of classes; expected them in meta.dataset_meta")
+    return tuple(shown(c) for c in classes), meta.get("palette")
+
+
+def _metainfo(dataset: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What the class of a data set tells, of a config that the user named."""
+    from mmengine.registry import DATASETS
+
+    found = DATASETS.get(dataset["type"]) if "type" in dataset else None
+    meta: Mapping[str, Any] = getattr(found, "METAINFO", {})
+    return meta
