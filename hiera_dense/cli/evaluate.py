@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from hiera_dense.cli.options import load_config, run_parser
 from hiera_dense.cli.parser import ends_with_a_message
 from hiera_dense.mm.building import building
+from hiera_dense.mm.coco_results import keep_coco_results, leave_boxes_out
 from hiera_dense.mm.config_checks import check_config
 from hiera_dense.mm.launch import is_first_process, start_processes
 from hiera_dense.mm.pictures import SavePictures
@@ -22,6 +23,8 @@ from hiera_dense.mm.tta import augment
 from hiera_dense.mm.whole_models import WholeModel
 from hiera_dense.weights.download import understand
 from hiera_dense.writing import whole_file
+
+PICKLES = (".pkl", ".pickle")
 
 
 @ends_with_a_message
@@ -35,7 +38,8 @@ def main() -> None:
     parser.add_argument(
         "--out",
         metavar="PATH",
-        help="keep the predictions: FILE.pkl (detection) or a folder of index masks (segmentation)",
+        help="keep the predictions. Detection: FILE.json for COCO's results, FILE.bbox.json and "
+        "FILE.segm.json, or FILE.pkl for mmdet's. Segmentation: a folder of index masks",
     )
     parser.add_argument("--show-dir", help="folder for pictures of the truth beside the prediction")
     parser.add_argument(
@@ -52,8 +56,12 @@ def main() -> None:
     cfg.load_from = args.checkpoint
     if (args.out or args.show_dir) and cfg.default_scope not in ("mmdet", "mmseg"):
         parser.error("--out and --show-dir are for detectors and segmenters")
-    if args.out and cfg.default_scope == "mmdet" and not args.out.endswith((".pkl", ".pickle")):
-        parser.error(f"--out {args.out}: expected a .pkl file for a detector")
+    if args.out:
+        is_file = args.out.endswith((".json", *PICKLES))
+        if cfg.default_scope == "mmdet" and not is_file:
+            parser.error(f"--out {args.out}: expected a .json or .pkl file for a detector")
+        if cfg.default_scope == "mmseg" and is_file:
+            parser.error(f"--out {args.out}: expected a folder for a segmenter")
     if args.tta:
         augment(cfg)
     if "://" not in args.checkpoint:
@@ -71,19 +79,26 @@ def main() -> None:
 
 @contextmanager
 def _keeps_predictions(cfg: Config, out: str | None) -> Iterator[None]:
-    """Let an evaluation also write its predictions; a pickle is whole or not there."""
+    """Let an evaluation also write its predictions; files are whole or not there."""
     evaluators = cfg.test_evaluator
     cfg.test_evaluator = evaluators if isinstance(evaluators, list) else [evaluators]
     if out is None:
         yield
-    elif cfg.default_scope == "mmseg":
+        return
+    if cfg.default_scope == "mmseg":
         cfg.test_evaluator[0]["output_dir"] = out
         yield
-    else:
-        # mmdet's own encodes masks, which a sliding detector has done.
-        is_sliding = "slide" in cfg.model.get("module", cfg.model)
-        kind = "DumpResults" if is_sliding else "DumpDetResults"
-        path = Path(out)
-        with whole_file(path) if is_first_process() else nullcontext(path) as part:
+        return
+    path = Path(out)
+    with whole_file(path) if is_first_process() else nullcontext(path) as part:
+        if path.suffix == ".json":
+            keep_coco_results(cfg.test_evaluator, part)
+            yield
+            if is_first_process():
+                leave_boxes_out(part)
+        else:
+            # mmdet's own encodes masks, which a sliding detector has done.
+            is_sliding = "slide" in cfg.model.get("module", cfg.model)
+            kind = "DumpResults" if is_sliding else "DumpDetResults"
             cfg.test_evaluator.append(dict(type=kind, out_file_path=str(part)))
             yield

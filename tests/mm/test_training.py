@@ -242,10 +242,3 @@ def test_data_for_a_config_that_reads_none(tmp_path: Path, refused: Refused) -> 
     config = ROOT / "configs/upernet/upernet_hiera-t_8xb2-amp-160k_ade20k-512x512.py"
     message = refused(train.main, config, "--data", tmp_path)
     assert "does not support --data" in message
-
-
-def test_a_detectors_predictions_go_to_a_pickle_or_nowhere(toy: Path, refused: Refused) -> None:
-    message = refused(
-        evaluate.main, DETECTOR, "none.pth", "--out", "results.json", data=toy / "instances"
-    )
-    assert "results.json: expected a .pkl file" in message
