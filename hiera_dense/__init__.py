@@ -1,7 +1,7 @@
 """Hiera as a backbone for detection and segmentation.
 
     from hiera_dense import Hiera, HieraBackbone, MaskedAutoencoder, Classifier
-    from hiera_dense import load_pretrained, recipe
+    from hiera_dense import Predictor, load_pretrained, recipe
 
 Each is imported when it is first asked for, so `import hiera_dense` itself loads nothing.
 """
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from hiera_dense.model.classifier import Classifier
     from hiera_dense.model.hiera import Hiera
     from hiera_dense.model.mae import MaskedAutoencoder
+    from hiera_dense.predict.predictor import Predictor
+    from hiera_dense.predict.results import Result
     from hiera_dense.recipes import recipe
     from hiera_dense.weights.load import load_pretrained
 
@@ -26,6 +28,8 @@ __all__ = [
     "Hiera",
     "HieraBackbone",
     "MaskedAutoencoder",
+    "Predictor",
+    "Result",
     "load_pretrained",
     "recipe",
 ]
@@ -37,6 +41,8 @@ _HOMES = {
     "Hiera": "model.hiera",
     "HieraBackbone": "mm.backbone",
     "MaskedAutoencoder": "model.mae",
+    "Predictor": "predict.predictor",
+    "Result": "predict.results",
     "load_pretrained": "weights.load",
     "recipe": "recipes",
 }

@@ -10,6 +10,8 @@ import hiera_dense
 COMMANDS = {
     "train": "train a detector, segmenter, classifier or masked autoencoder",
     "evaluate": "evaluate a checkpoint, and draw what it sees",
+    "predict": "find what a trained model knows in images and videos",
+    "serve": "serve a trained model: a page, and an endpoint for programs",
     "check-data": "look at every file of a folder of your own data",
     "convert": "tell what a file of weights is, or convert it",
     "export": "write a backbone as ONNX or for torch.export",
