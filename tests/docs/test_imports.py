@@ -18,6 +18,8 @@ import hiera_dense
 from hiera_dense import registry
 
 HOSTS = ("mmcv", "mmdet", "mmseg")
+# Of predict/: what NumPy and Pillow suffice for.
+OUTPUTS = ("results", "palette", "drawing", "formats", "video", "savers", "outputs")
 LIGHT = ("archs", "weights", "recipes", "check_data", "draw_data", "demo")  # commands
 
 
@@ -47,6 +49,10 @@ def modules_of(*wings: str) -> list[str]:
                 *(f"hiera_dense.cli.{name}" for name in LIGHT),
             ],
         ),
+        (
+            ("torch", "timm", "mmengine", "cv2", "pycocotools", "av", "supervision", *HOSTS),
+            [f"hiera_dense.predict.{name}" for name in OUTPUTS],
+        ),
         (("timm", "mmengine", *HOSTS), ["hiera_dense.model.windows", "hiera_dense.mm.merging"]),
         (
             ("mmengine", *HOSTS),
@@ -54,7 +60,7 @@ def modules_of(*wings: str) -> list[str]:
         ),
         (HOSTS, modules_of("mm", "predict", "cli")),
     ],
-    ids=["nothing", "torch", "torch-timm", "mmengine"],
+    ids=["nothing", "outputs", "torch", "torch-timm", "mmengine"],
 )
 def test_modules_load_no_more_than_they_may(absent: tuple[str, ...], modules: list[str]) -> None:
     code = "; ".join(f"import {module}" for module in modules)
@@ -102,9 +108,9 @@ THE_WAY_BACK = ("model/hub_model.py", "weights")  # when a model is asked for it
 TOP = {
     "__init__": (),
     "__main__": (),
-    "errors": ("model", "weights", "data", "mm", "predict", "cli"),
+    "errors": ("model", "weights", "data", "mm", "predict", "serve", "cli"),
     "original": (),
-    "recipes": ("cli",),
+    "recipes": ("mm", "cli"),
     "registry": ("mm", "cli"),
     "writing": ("weights", "data", "mm", "predict", "cli"),
 }

@@ -17,3 +17,10 @@ def test_an_extra_names_one_flavour(extra: str, prefix: str) -> None:
     hosts = [r for r in named if "mm" in r and not r.startswith("timm")]
     assert len(hosts) == 4
     assert all(r.startswith(prefix) and "==" in r for r in hosts)
+
+
+@pytest.mark.parametrize("extra", ["app", "export", "video"])
+def test_an_extra_of_one_purpose_brings_no_host(extra: str) -> None:
+    named = [r for r in requires("hiera-dense") if f'"{extra}"' in r]
+    assert named
+    assert not [r for r in named if "mm" in r]
