@@ -4,10 +4,14 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from support.results import SIZE, detections, disc
 
 from hiera_dense.data.toy import write_split
+from hiera_dense.predict.palette import colours
+from hiera_dense.predict.results import Result
 
 # Processes of pytest-xdist share the cores, and so do the processes that tests start.
 if (workers := int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))) > 1:
@@ -36,3 +40,20 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Path:
             place.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, place)
     return folder
+
+
+@pytest.fixture
+def found() -> Result:
+    """Three discs, of three classes; the second covers a part of the first."""
+    return detections([(40, 40, 25), (50, 60, 12), (90, 130, 8)])
+
+
+@pytest.fixture
+def segmented() -> Result:
+    """Background, a disc and a square."""
+    labels = np.zeros(SIZE, np.uint8)
+    labels[disc(SIZE, 50, 60, 30)] = 1
+    labels[70:110, 100:150] = 2
+    image = np.full((*SIZE, 3), 100, np.uint8)
+    classes = ("background", "disc", "square", "triangle")
+    return Result(SIZE, classes, colours(4), segmentation=labels, image=image)

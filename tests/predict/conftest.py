@@ -1,18 +1,14 @@
-"""Made-up results of both tasks, and checkpoints of small models with random weights."""
+"""Checkpoints of small models with random weights."""
 
 import os
 from pathlib import Path
 
-import numpy as np
 import pytest
 from mmengine.config import Config
-from support.results import SIZE, detections, disc
 from support.saved import save
 from support.training import DELTA, DETECTOR, HEADS, SEGMENTER
 
 from hiera_dense.data.folders import VARIABLE
-from hiera_dense.predict.palette import colours
-from hiera_dense.predict.results import Result
 
 BASES = {"mmdet": DETECTOR, "mmseg": SEGMENTER}
 FOLDERS = {"mmdet": "instances", "mmseg": "segments"}
@@ -45,20 +41,3 @@ def checkpoints(
         path.parent.mkdir()
         save(configs[host], path)
     return paths
-
-
-@pytest.fixture
-def found() -> Result:
-    """Three discs, of three classes; the second covers a part of the first."""
-    return detections([(40, 40, 25), (50, 60, 12), (90, 130, 8)])
-
-
-@pytest.fixture
-def segmented() -> Result:
-    """Background, a disc and a square."""
-    labels = np.zeros(SIZE, np.uint8)
-    labels[disc(SIZE, 50, 60, 30)] = 1
-    labels[70:110, 100:150] = 2
-    image = np.full((*SIZE, 3), 100, np.uint8)
-    classes = ("background", "disc", "square", "triangle")
-    return Result(SIZE, classes, colours(4), segmentation=labels, image=image)
