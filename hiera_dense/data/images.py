@@ -37,7 +37,7 @@ def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path
         for entry in entries:
             if entry.name.startswith("."):
                 continue
-            if entry.is_dir():
+            if os.path.isdir(entry.path):  # not entry.is_dir, which a link to itself makes fail
                 places.append(entry.path)
             elif os.path.splitext(entry.name)[1].lower() in suffixes and _may_be_file(entry):
                 found.append(entry.path)
@@ -46,7 +46,7 @@ def find_images(folder: Path, suffixes: tuple[str, ...] = SUFFIXES) -> list[Path
 
 def _may_be_file(entry: os.DirEntry[str]) -> bool:
     """Whether an entry is a file, or a link to nothing, which whoever reads it will say."""
-    return entry.is_file() or (entry.is_symlink() and not os.path.exists(entry.path))
+    return os.path.isfile(entry.path) or (entry.is_symlink() and not os.path.exists(entry.path))
 
 
 def class_names(folder: Path) -> list[str]:
