@@ -4,6 +4,7 @@ Nothing of it is run. The config in a checkpoint is read as plain values; a conf
 names is a program of theirs.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ class Trained(NamedTuple):
         state: The state dict.
         classes: Their names.
         palette: What the training data tell of its colours; anything, or None.
+        is_strange: Whether the config may be a stranger's: that in a checkpoint.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Trained(NamedTuple):
     state: dict[str, Any]
     classes: tuple[str, ...]
     palette: Any
+    is_strange: bool = True
 
 
 def read_trained(source: str | Path, weights: str | Path | None = None) -> Trained:
@@ -64,10 +67,11 @@ def read_trained(source: str | Path, weights: str | Path | None = None) -> Train
         )
     if weights is not None:
         content = load_from_file(str(weights))
-        return _trained(str(weights), read_config(config_path(source)).to_dict(), content)
+        settings = read_config(config_path(source)).to_dict()
+        return _trained(str(weights), settings, content)._replace(is_strange=False)
     if is_config(source):
         raise SetupError(f"{source}: a config without weights; expected --weights FILE with it")
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_dir():
         path = _checkpoint_in(path)
         source = str(path)

@@ -1,14 +1,17 @@
 """Configs inside checkpoints of strangers: read as data, built from registered types alone."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.registry import MODELS, TRANSFORMS
 
 from hiera_dense.errors import CheckpointError, SetupError
 from hiera_dense.mm.admitted import admitted
+from hiera_dense.mm.bounded import no_larger_than
 from hiera_dense.mm.record import settings_of
 from hiera_dense.mm.trained import read_trained
 from hiera_dense.recipes import matching
@@ -75,6 +78,85 @@ def test_checkpoints_with_programs_for_configs_are_refused(tmp_path: Path) -> No
     assert not mark.exists()
 
 
+CALLED = "[c['x'] for c in [cv2.error] for c.__class_getitem__ in [torch.os.system]]"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(type="CameraMotionCompensation", warp_mode=CALLED),  # it evaluates it
+        dict(type="CameraMotionCompensation", warp_mode="{x for x.y in z}"),
+        dict(type="KnowledgeDistillationSingleStageDetector", teacher_config="teacher.py"),
+        dict(type="CrossEntropyLoss", class_weight="weights.pkl"),  # a pickle
+        dict(type="CrossEntropyLoss", class_weight="pkl"),  # of that name alone
+        dict(type="CrossEntropyLoss", class_weight=b"pkl"),
+        dict(type="hiera_dense.SlidingDetector", detector="subprocess.run"),
+        dict(type="mmseg.TIMMBackbone", model_name="hf_hub:stranger/model"),
+        dict(type="FPN", _scope_="antigravity"),  # it is imported
+        dict(type="FPN", _scope_=["mmdet"]),
+    ],
+    ids=lambda settings: str(list(settings.values())[-1]),
+)
+def test_settings_that_name_programs_and_files_are_refused(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("pkl").write_text("")
+    with pytest.raises(SetupError, match="in the config of a checkpoint; expected"):
+        admitted(dict(type="RetinaNet", part=[settings]), "mmdet")
+
+
+def test_settings_of_the_hosts_are_plain() -> None:
+    words = ["regnetx_3.2gf", "[CLS]", ".", "bert-base-uncased", "a cat, a dog", "open-mmlab", ""]
+    assert admitted(words, "mmdet") == words
+    images = dict(type="LoadImageFromFile", backend_args=dict(backend="memcached", sys_path="/a"))
+    assert admitted(images, "mmdet") == dict(type="LoadImageFromFile")
+    assert admitted(dict(type="FCNHead", _scope_="mmseg"), "mmdet")["type"] == "FCNHead"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        dict(type="stranger"),
+        dict(type="FPN", norm_cfg=dict(type="Normalize")),  # of another registry: it is imported
+        dict(type="hiera_dense.SlidingDetector", detector="stranger", slide={}),
+        dict(type="mmengine.RandomResize", scale=(8, 8), resize_type="stranger"),
+    ],
+    ids=["type", "other-registry", "detector", "resize"],
+)
+def test_nothing_is_imported_that_lies_beside_a_checkpoint(
+    settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("stranger", "Normalize"):
+        (tmp_path / f"{name}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(SetupError, match="in the config of a checkpoint; expected"):
+        admitted(settings, "mmdet")
+    assert "stranger" not in sys.modules
+
+
+def test_folders_beside_a_checkpoint_are_no_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "whole").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    assert admitted(dict(mode="whole"), "mmseg") == dict(mode="whole")
+
+
+def test_networks_far_larger_than_their_weights_are_not_built() -> None:
+    large = dict(type="mmdet.ResNet", depth=18, base_channels=64)
+    state = {"weight": torch.zeros(2)}
+    for settings in (dict(large, base_channels=512), dict(large, in_channels=10**5)):
+        with no_larger_than(state), pytest.raises(SetupError, match="far larger than its weights"):
+            MODELS.build(settings)
+    with no_larger_than(state), pytest.raises(SetupError, match="far larger than its weights"):
+        torch.nn.ModuleList(torch.nn.ReLU() for _ in range(10**5))
+    with no_larger_than({"weight": torch.zeros(2_000_000)}):
+        MODELS.build(large)
+    assert len(torch.nn.ModuleList(torch.nn.ReLU() for _ in range(60_000))) == 60_000
+
+
 def test_where_a_training_starts_and_its_data_are_left_out(tmp_path: Path) -> None:
     backbone = dict(type="ResNet", depth=18, init_cfg=dict(type="Pretrained", checkpoint="x://y"))
     data = dict(type="os.system", ann_file="https://a/b", pipeline=[dict(type="LoadImageFromFile")])
@@ -90,6 +172,8 @@ def test_where_a_training_starts_and_its_data_are_left_out(tmp_path: Path) -> No
 def test_types_written_as_paths_are_the_registered_ones() -> None:
     found = admitted(dict(type="mmdet.models.detectors.RetinaNet", neck=dict(type="FPN")), "mmdet")
     assert found == dict(type="mmdet.RetinaNet", neck=dict(type="FPN"))
+    ours = admitted(dict(type="mmcv.transforms.loading.LoadImageFromFile"), "mmdet")
+    assert TRANSFORMS.build(ours)
     with pytest.raises(SetupError, match=r"type 'mmdet.apis.init_detector' in the config"):
         admitted(dict(type="mmdet.apis.init_detector"), "mmdet")
 
