@@ -1,18 +1,28 @@
-"""Export a backbone to a file that runs without this package: .onnx, or .pt2 of torch.export.
+"""Export a trained model, or a backbone alone, to a file that runs without torch.
 
-Its input `image` is a batch of normalised images (B, C, H, W); its outputs `stage0` to `stage3` are
-feature maps at strides 4 to 32. The file is compared with PyTorch, and not kept if they differ. Run
-a .pt2 with `torch.export.load(FILE).module(check_guards=False)`; it returns the maps in a tuple.
+    hiera-dense export MODEL OUT.onnx        a detector or segmenter; MODEL as `predict` takes it
+    hiera-dense export OUT.onnx --arch ARCH  a backbone; also OUT.pt2, of torch.export
+
+A whole model takes an image and gives objects or labels: `Predictor("OUT.onnx")` and `hiera-dense
+predict OUT.onnx` run it with onnxruntime alone. See docs/deploy.md.
+
+The input `image` of a backbone is a batch of normalised images (B, C, H, W); its outputs `stage0`
+to `stage3` are feature maps at strides 4 to 32. Run a .pt2 with
+`torch.export.load(FILE).module(check_guards=False)`; it returns the maps in a tuple.
+
+The file is compared with PyTorch, and not kept if they differ.
 """
 
 import argparse
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
 from hiera_dense.cli.parser import ends_with_a_message, make_parser
+from hiera_dense.errors import SetupError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.model.arch import AUTO
 from hiera_dense.model.variants import resolve
@@ -29,6 +39,10 @@ from hiera_dense.predict.export import (
 )
 from hiera_dense.weights.load import load_pretrained
 from hiera_dense.writing import whole_file
+
+if TYPE_CHECKING:
+    from hiera_dense.predict.found import Array
+    from hiera_dense.predict.hosts import HostModel
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -61,14 +75,26 @@ def _batch(text: str) -> int | None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = make_parser(__doc__, "hiera.onnx --arch base --weights hiera_base_224.mae_in1k")
-    parser.add_argument("out", type=Path, help="FILE.onnx or FILE.pt2")
-    parser.add_argument("--arch", required=True, help="a name that `hiera-dense archs` lists")
+    parser = make_parser(__doc__, "work_dirs/RUN model.onnx")
+    parser.add_argument(
+        "model",
+        nargs="?",
+        help="a run's folder, a checkpoint, or a config with --weights; without it --arch",
+    )
+    parser.add_argument("out", type=Path, help="FILE.onnx, or of a backbone FILE.pt2")
     parser.add_argument(
         "--weights",
-        help="a file (also of a trained detector or segmenter), a URL, a hub id, or a name of "
-        "published weights; default: random values",
+        help="of a config: a checkpoint. Of a backbone: a file (also of a trained detector or "
+        "segmenter), a URL, a hub id, or a name of published weights; default: random values",
     )
+    parser.add_argument(
+        "--images",
+        type=Path,
+        metavar="FOLDER",
+        help="to compare a whole model with PyTorch on; default: three drawn ones. A detector that "
+        "finds nothing in them cannot be compared",
+    )
+    parser.add_argument("--arch", help="of a backbone: a name that `hiera-dense archs` lists")
     parser.add_argument("--key", help="where they stand in the file, e.g. state_dict_ema")
     parser.add_argument(
         "--window-spec", type=_windows, help="as 8,4,16,8, or auto; default: the arch's own"
@@ -85,7 +111,12 @@ def _parser() -> argparse.ArgumentParser:
         "--size", type=_size, help="HEIGHTxWIDTH in px; default: any multiples of 32 from 64 on"
     )
     parser.add_argument("--batch", type=_batch, help="images at once; default: any number")
-    parser.add_argument("--opset", type=int, choices=OPSETS, default=OPSETS[-1], help="of ONNX")
+    parser.add_argument(
+        "--opset",
+        type=int,
+        choices=OPSETS,
+        help=f"of ONNX; default: {OPSETS[0]}, of a backbone {OPSETS[-1]}",
+    )
     return parser
 
 
@@ -117,14 +148,21 @@ def _build(args: argparse.Namespace) -> HieraBackbone:
 @ends_with_a_message
 def main() -> None:
     parser = _parser()
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     out = args.out
+    _check_which(parser, args)
     if out.suffix not in SUFFIXES or out.exists():
         parser.error(f"{out}: {'exists' if out.exists() else 'expected .onnx or .pt2'}")
+    if args.model is not None and out.suffix != ".onnx":
+        parser.error(f"{out}: expected .onnx, for a whole model")
     if torch.__version__ < "2.9":  # compares as versions do
         sys.exit(f"torch {torch.__version__}; expected 2.9 or newer to export")
     if out.suffix == ".onnx" and not find_spec("onnxscript"):
-        sys.exit(f"{out}: needs onnx and onnxscript; expected these installed, or a .pt2")
+        of_backbone = "" if args.model is not None else ", or a .pt2"
+        sys.exit(f"{out}: needs onnx and onnxscript; expected these installed{of_backbone}")
+    if args.model is not None:
+        _export_whole(args)
+        return
     model = _build(args)
     program = export(model, args.batch, args.size)
     sizes = [args.size] if args.size else COMPARED
@@ -132,10 +170,62 @@ def main() -> None:
     try:
         with whole_file(out) as part:
             if out.suffix == ".onnx":
-                write_onnx(program, model, part, args.opset)
+                write_onnx(program, model, part, args.opset or OPSETS[-1])
             else:
                 write_program(program, part)
             compared = check(part, model, shapes)
     except RuntimeError as error:
         sys.exit(str(error))
     print(f"{out}: {compared}")
+
+
+# Of a backbone alone.
+_OF_BACKBONES = (
+    *("key", "window_spec", "global_att_blocks", "in_channels", "out_indices", "out_norm"),
+    *("size", "batch"),
+)
+
+
+def _check_which(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """Whether the options are of one kind, of a whole model or of a backbone."""
+    if args.model is None and args.arch is None:
+        parser.error("expected MODEL OUT.onnx, or OUT.onnx --arch ARCH for a backbone alone")
+    if args.model is not None and args.arch is not None:
+        parser.error(f"--arch {args.arch} with the model {args.model}; expected one of them")
+    if args.model is None and args.images is not None:
+        parser.error("--images with a backbone; expected a whole model with it")
+    given = [name for name in _OF_BACKBONES if getattr(args, name) != parser.get_default(name)]
+    if args.model is not None and given:
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        parser.error(f"{names} with the model {args.model}; expected them with --arch alone")
+
+
+def _export_whole(args: argparse.Namespace) -> None:
+    from hiera_dense.deploy.export import compare_whole, export_whole
+    from hiera_dense.mm.trained import read_trained
+
+    trained = read_trained(args.model, args.weights)
+    with whole_file(args.out) as part:
+        host = export_whole(trained, part, args.opset or OPSETS[0])
+        if not find_spec("onnxruntime"):
+            print(f"{args.out}: not compared with PyTorch, since onnxruntime is not installed")
+            return
+        compared = compare_whole(part, host, _images(args.images, host))
+        if not compared.is_equal:
+            raise SetupError(
+                f"{args.out} differs from PyTorch: {compared}; expected at least "
+                f"{compared.least:.1%}; it was not kept"
+            )
+    print(f"{args.out}: {compared}")
+
+
+def _images(folder: Path | None, host: "HostModel") -> "list[Array]":
+    from hiera_dense.deploy.export import drawn_images
+    from hiera_dense.predict.inputs import ImageFile, find_inputs
+
+    if folder is None:
+        return drawn_images(host.channels)
+    found = [item.path for item in find_inputs([str(folder)]) if isinstance(item, ImageFile)]
+    if not found:
+        raise SetupError(f"--images {folder}: no images; expected a folder with some")
+    return [host.read(path) for path in found]

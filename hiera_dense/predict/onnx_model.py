@@ -1,0 +1,255 @@
+"""A whole model in an ONNX file, run without torch and the hosts.
+
+It needs NumPy, Pillow and onnxruntime; with OpenCV images are read and resized as the hosts do it.
+The file is one that `hiera-dense export MODEL OUT.onnx` wrote.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from hiera_dense.errors import CheckpointError, DataError, SetupError, shown
+from hiera_dense.predict.found import Array, Crop
+from hiera_dense.predict.palette import palette_for
+from hiera_dense.predict.pasting import paste, resize_mask, resized
+from hiera_dense.predict.results import Result
+
+KEY = "hiera_dense"  # of the metadata
+FORMAT = 1
+_WRITE = "expected a file that `hiera-dense export MODEL OUT.onnx` wrote"
+_TASKS = ("instances", "segmentation")
+
+
+class OnnxModel:
+    """A detector or a segmenter in an ONNX file.
+
+    Threads may share it.
+
+    Args:
+        path: The file.
+        device: `cpu`, or `cuda` or `cuda:1` with onnxruntime-gpu; None: CPU.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        CheckpointError: It is not a file of ours.
+        SetupError: onnxruntime is missing, or has no such device.
+    """
+
+    def __init__(self, path: str | Path, device: str | None = None) -> None:
+        self.name = str(path)
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path}: no such file; expected a model, FILE.onnx")
+        self._session = _session(self.name, device)
+        meta = _metadata(self.name, self._session)
+        try:
+            self._fill(meta)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise CheckpointError(
+                f"{path}: its metadata cannot be used ({type(error).__name__}: "
+                f"{shown(str(error))}); {_WRITE}"
+            ) from None
+
+    def _fill(self, meta: dict[str, Any]) -> None:
+        if meta["task"] not in _TASKS:
+            raise ValueError(f"task {meta['task']!r}")
+        self.task: Literal["instances", "segmentation"] = meta["task"]
+        self.classes = tuple(shown(str(name)) for name in meta["classes"])
+        self.palette = palette_for(len(self.classes), meta.get("palette"))
+        self.channels = int(meta["channels"])
+        resize, pad, masks = meta["resize"], meta["pad"], meta["masks"]
+        self._scale = None if resize is None else tuple(int(side) for side in resize["scale"])
+        self._keep_ratio = resize is not None and bool(resize["keep_ratio"])
+        self._pad = None if pad is None else tuple(int(side) for side in pad["size"])
+        self._pad_value = np.asarray(0 if pad is None else pad["value"])
+        self._masks: str | None = None if masks is None else str(masks["of"])
+        self._threshold = 0.0 if masks is None else float(masks["threshold"])
+        self._divisor = int(meta["divisor"])
+        inputs = {value.name: value.type for value in self._session.get_inputs()}
+        self._dtype = np.uint8 if inputs["image"] == "tensor(uint8)" else np.float32
+        self._outputs = [value.name for value in self._session.get_outputs()]
+
+    def read(self, path: Path) -> Array:
+        """Read an image, upright; of three channels RGB.
+
+        Raises:
+            DataError: It is not read.
+        """
+        if not path.is_file():
+            raise DataError(f"{path}: no such file; expected an image")
+        if self.channels != 3:
+            raise DataError(f"{path}: expected an array, of a model of {self.channels} channels")
+        try:
+            return _pixels(path)
+        except Exception as error:  # whatever a damaged file makes a decoder say
+            raise DataError(
+                f"{path}: not read ({type(error).__name__}: {shown(str(error))}); expected an "
+                "image that is whole"
+            ) from None
+
+    def __call__(self, images: Sequence[Array], score: float = 0.0) -> list[Result]:
+        """Predict, one image after the other.
+
+        Args:
+            images: As `read` gives them, uint8 or what else the model was trained on.
+            score: The lowest of objects that are kept.
+
+        Returns:
+            For each image what was found, best first.
+        """
+        return [self._predict(image, score) for image in images]
+
+    def _predict(self, image: Array, score: float) -> Result:
+        size = (image.shape[0], image.shape[1])
+        network = self._prepared(image)
+        batch = np.ascontiguousarray(network.transpose(2, 0, 1)[None].astype(self._dtype))
+        inputs = {"image": batch}
+        if self.task == "segmentation":
+            inputs["size"] = np.array(size, np.int64)
+            (labels,) = self._session.run(["labels"], inputs)
+            return Result(size, self.classes, self.palette, segmentation=labels)
+        values = self._session.run(self._outputs, inputs)
+        found = _best(dict(zip(self._outputs, values, strict=True)), score)
+        scaled = self._resized_size(size)
+        crops: list[Crop] | None = None
+        if self._masks == "image":
+            crops = self._resize_masks(found, size, scaled, network.shape[:2])
+            found["boxes"] = _bounds(crops)
+            found["places"] = np.arange(len(crops))
+            found = _best(found, score)
+            crops = [crops[place] for place in found["places"]]
+        else:
+            factor = np.array([scaled[1] / size[1], scaled[0] / size[0]] * 2, np.float32)
+            found["boxes"] = found["boxes"].astype(np.float32) / factor
+        if self._masks == "box":
+            pairs = zip(found["masks"], found["boxes"], strict=True)
+            crops = [paste(mask, box, size, self._threshold) for mask, box in pairs]
+        return Result(
+            size,
+            self.classes,
+            self.palette,
+            boxes=found["boxes"],
+            scores=found["scores"].astype(np.float32),
+            labels=found["labels"].astype(np.int64),
+            crops=None if crops is None else tuple(crops),
+        )
+
+    def _prepared(self, image: Array) -> Array:
+        """An image at the scale of the network, (h, w, C)."""
+        image = resized(image, self._resized_size(image.shape[:2]))
+        if self._pad is not None:
+            height, width = image.shape[:2]
+            rows, columns = max(self._pad[0], height), max(self._pad[1], width)
+            padded = np.empty((rows, columns, image.shape[2]), image.dtype)
+            padded[...] = self._pad_value
+            padded[:height, :width] = image
+            image = padded
+        return image
+
+    def _resized_size(self, size: tuple[int, ...]) -> tuple[int, int]:
+        """Height and width at the scale of the network, rounded as mmcv rounds."""
+        height, width = size
+        if self._scale is None:
+            return height, width
+        if not self._keep_ratio:
+            return self._scale[1], self._scale[0]
+        factor = min(max(self._scale) / max(height, width), min(self._scale) / min(height, width))
+        return int(height * float(factor) + 0.5), int(width * float(factor) + 0.5)
+
+    def _resize_masks(
+        self,
+        found: dict[str, Array],
+        size: tuple[int, int],
+        scaled: tuple[int, int],
+        padded: tuple[int, ...],
+    ) -> list[Crop]:
+        """Masks in the original image; scores become those of the classes and masks together."""
+        by = self._divisor  # the graph pads the image, and masks are of all of that
+        height, width = ((side + by - 1) // by * by for side in padded)
+        crops = []
+        scores = found["scores"].astype(np.float32)
+        for i, mask in enumerate(found["masks"]):
+            logits = resize_mask(mask, (height, width), scaled, size)
+            pixels = logits > self._threshold
+            inside = 1 / (1 + np.exp(-logits[pixels]))
+            scores[i] *= inside.sum() / (len(inside) + 1e-6)
+            crops.append(Crop.of(pixels))
+        found["scores"] = scores
+        return crops
+
+
+def _best(found: dict[str, Array], score: float) -> dict[str, Array]:
+    """Objects of at least a score, best first."""
+    order = np.argsort(-found["scores"], kind="stable")
+    order = order[found["scores"][order] >= score]
+    return {name: value[order] for name, value in found.items()}
+
+
+def _session(name: str, device: str | None) -> Any:
+    try:
+        import onnxruntime
+    except ImportError:
+        raise SetupError(f"{name}: needs onnxruntime; expected it installed") from None
+    kind, _, number = (device or "cpu").partition(":")
+    providers: list[Any] = ["CPUExecutionProvider"]
+    if kind == "cuda":
+        providers.insert(0, ("CUDAExecutionProvider", {"device_id": int(number or 0)}))
+    there = onnxruntime.get_available_providers()
+    if kind not in ("cpu", "cuda") or (kind == "cuda" and "CUDAExecutionProvider" not in there):
+        raise SetupError(f"device {device!r}; expected cpu, or cuda with onnxruntime-gpu")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    try:
+        return onnxruntime.InferenceSession(name, options, providers=providers)
+    except Exception as error:  # of many kinds, none of which onnxruntime documents
+        raise CheckpointError(
+            f"{name}: onnxruntime {onnxruntime.__version__} does not read it "
+            f"({shown(str(error))}); expected an ONNX file that is whole"
+        ) from None
+
+
+def _metadata(name: str, session: Any) -> dict[str, Any]:
+    text = session.get_modelmeta().custom_metadata_map.get(KEY)
+    if text is None:
+        outputs = [value.name for value in session.get_outputs()]
+        if all(output.startswith("stage") for output in outputs):
+            raise CheckpointError(f"{name}: holds a backbone; expected a detector or a segmenter")
+        raise CheckpointError(f"{name}: an ONNX file of something else; {_WRITE}")
+    try:
+        meta = json.loads(text)
+    except ValueError:
+        meta = None
+    if not isinstance(meta, dict):
+        raise CheckpointError(f"{name}: its metadata are not JSON; {_WRITE}")
+    if meta.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{name}: format {shown(str(meta.get('format')))}; expected {FORMAT}: export the model "
+            "again, or use the version of hiera_dense that wrote it"
+        )
+    return meta
+
+
+def _pixels(path: Path) -> Array:
+    """RGB, uint8, upright; decoded by OpenCV if it is installed, as the hosts do."""
+    try:
+        import cv2
+    except ImportError:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+    pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError("OpenCV decodes no image")
+    found: Array = np.ascontiguousarray(pixels[..., ::-1])
+    return found
+
+
+def _bounds(crops: Sequence[Crop]) -> Array:
+    """Boxes around masks."""
+    boxes = np.zeros((len(crops), 4), np.float32)
+    for box, (top, left, pixels) in zip(boxes, crops, strict=True):
+        height, width = pixels.shape
+        box[:] = left, top, left + width, top + height
+    return boxes

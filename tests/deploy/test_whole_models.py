@@ -1,0 +1,200 @@
+"""Whole models as ONNX files beside the same models in PyTorch, and files that are none of ours."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from support.common import small_network
+from support.training import run_in_process
+
+from hiera_dense import Predictor
+from hiera_dense.cli import export as command
+from hiera_dense.deploy.comparing import Comparison
+from hiera_dense.errors import CheckpointError, SetupError
+from hiera_dense.mm.backbone import HieraBackbone
+from hiera_dense.predict import export, onnx_model, pasting
+
+KINDS = ("upernet", "mask-rcnn", "cascade", "simple-pyramid", "boxes")  # of conftest.py
+Of = Callable[[str], Path]
+RUN = """
+import sys
+from hiera_dense import Predictor
+result = Predictor({model!r})({image!r}, score=0.0)
+heavy = ("torch", "timm", "mmengine", "mmcv", "mmdet", "mmseg")
+print(len(result), [name for name in heavy if name in sys.modules])
+"""
+
+
+@pytest.fixture(scope="module")
+def images(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Twenty of several sizes, one of them turned by its EXIF tag."""
+    folder = tmp_path_factory.mktemp("images")
+    found = sorted((toy / "instances" / "val").iterdir())
+    for number in range(20):
+        opened = Image.open(found[number % len(found)]).convert("RGB")
+        width, height = opened.size
+        part = (number, 0, width - 7 * (number % 3), height - 11 * (number % 5))
+        exif = Image.Exif()
+        if number == 19:
+            exif[0x0112] = 6
+        opened.crop(part).save(folder / f"{number:02d}.png", exif=exif)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_finds_what_pytorch_finds(
+    kind: str, checkpoint: Of, exported: Of, images: list[Path]
+) -> None:
+    theirs, ours = Predictor(checkpoint(kind), score=0.0), Predictor(exported(kind), score=0.0)
+    assert (ours.task, ours.classes, ours.palette) == (theirs.task, theirs.classes, theirs.palette)
+    compared = Comparison(ours.task)
+    for image in images:
+        compared.add(ours(image), theirs(image))
+    assert compared.is_equal, str(compared)
+    assert compared.images == 20
+    assert len(set(compared.sizes)) > 5
+    assert compared.all > 100
+    assert compared.mask > 0.99
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["upernet", "mask-rcnn"])
+def test_a_file_runs_without_torch_and_the_hosts(
+    kind: str, exported: Of, images: list[Path]
+) -> None:
+    code = RUN.format(model=str(exported(kind)), image=str(images[0]))
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.split(maxsplit=1)[1].strip() == "[]"
+
+
+@pytest.mark.slow
+def test_an_image_without_objects(exported: Of, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(exported("mask-rcnn"))
+    assert Predictor(exported("mask-rcnn"))(np.zeros((40, 50, 3), np.uint8), score=1.0).counts == {}
+    assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
+    assert not model.functions
+
+
+@pytest.mark.slow
+def test_options_of_a_file_are_checked(exported: Of) -> None:
+    path = exported("upernet")
+    for options, message in (
+        (dict(tta=True), "tta with .*expected none of them with an exported model"),
+        (dict(tile=256, half=True), "half, tile with "),
+        (dict(weights="a.pth"), "weights with "),
+        (dict(device="tpu"), "device 'tpu'; expected cpu, or cuda with onnxruntime-gpu"),
+    ):
+        with pytest.raises(SetupError, match=message):
+            Predictor(path, **options)
+
+
+def bare(path: Path, meta: str | None) -> Path:
+    """An ONNX file that adds one, with metadata."""
+    onnx = pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    from onnx import TensorProto, helper
+
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, [1]) for name in "xy"]
+    node = helper.make_node("Neg", ["x"], ["y"])
+    graph = helper.make_graph([node], "g", values[:1], values[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10)
+    if meta is not None:
+        helper.set_model_props(model, {onnx_model.KEY: meta})
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        (None, "an ONNX file of something else; expected a file that `hiera-dense export MODEL"),
+        ("{", "its metadata are not JSON"),
+        ("[]", "its metadata are not JSON"),
+        (json.dumps(dict(format=99)), r"format 99; expected 1: export the model again"),
+        (json.dumps(dict(format=1)), r"its metadata cannot be used \(KeyError: 'task'\)"),
+        (json.dumps(dict(format=1, task="x")), r"cannot be used \(ValueError: task 'x'\)"),
+    ],
+)
+def test_files_of_others_are_named(meta: str | None, message: str, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=message):
+        Predictor(bare(tmp_path / "a.onnx", meta))
+
+
+def test_damaged_files_are_named(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    path = tmp_path / "a.onnx"
+    with pytest.raises(FileNotFoundError, match=r"a.onnx: no such file; expected a model"):
+        Predictor(path)
+    path.write_bytes(b"no protobuf")
+    with pytest.raises(CheckpointError, match=r"onnxruntime .* does not read it .*that is whole"):
+        Predictor(path)
+
+
+@pytest.mark.slow
+def test_a_backbone_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    backbone = HieraBackbone(small_network(16, (1, 1, 2, 1))).eval()
+    path = tmp_path / "a.onnx"
+    export.write_onnx(export.export(backbone, 1, (64, 64)), backbone, path, opset=20)
+    with pytest.raises(CheckpointError, match="holds a backbone; expected a detector or a segmen"):
+        Predictor(path)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("out.onnx", "expected MODEL OUT.onnx, or OUT.onnx --arch ARCH for a backbone alone"),
+        ("run out.onnx --arch tiny", "--arch tiny with the model run; expected one of them"),
+        ("run out.pt2", "out.pt2: expected .onnx, for a whole model"),
+        ("run out.onnx --size 64x64", "--size with the model run; expected them with --arch alone"),
+        ("out.onnx --arch tiny --images .", "--images with a backbone; expected a whole model"),
+    ],
+)
+def test_options_that_do_not_go_together(
+    line: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        run_in_process(monkeypatch, command.main, *line.split())
+    assert message in capsys.readouterr().err
+
+
+def test_images_are_resized_as_opencv_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (61, 83, 3), dtype=np.uint8)
+    sizes = ((40, 90), (122, 166), (30, 41))
+    with_opencv = [pasting.resized(image, size) for size in sizes]
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    for size, theirs in zip(sizes, with_opencv, strict=True):
+        ours = pasting.resized(image, size)
+        assert ours.shape == (*size, 3)
+        assert np.abs(ours.astype(int) - theirs.astype(int)).max() <= 1
+
+
+def test_masks_are_resized_as_pytorch_does() -> None:
+    mask = torch.randn(1, 1, 16, 24)
+    theirs = torch.nn.functional.interpolate(mask, (64, 96), mode="bilinear")[..., :60, :90]
+    theirs = torch.nn.functional.interpolate(theirs, (123, 77), mode="bilinear")
+    ours = pasting.resize_mask(mask[0, 0].numpy(), (64, 96), (60, 90), (123, 77))
+    np.testing.assert_allclose(ours, theirs[0, 0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "box", [(3.2, 4.1, 30.7, 50.2), (-5, -3, 12, 9), (30, 20, 30, 20), (50, 60, 90, 99)]
+)
+def test_masks_are_pasted_as_mmdet_does(box: tuple[float, ...]) -> None:
+    from mmdet.models.roi_heads.mask_heads.fcn_mask_head import _do_paste_mask
+
+    mask, boxes = torch.rand(1, 1, 28, 28), torch.tensor([box], dtype=torch.float32)
+    pasted, place = _do_paste_mask(mask, boxes, 64, 80, skip_empty=True)  # as on a CPU
+    theirs = np.zeros((64, 80), bool)
+    theirs[place] = (pasted[0] >= 0.5).numpy()
+    ours = pasting.paste(mask[0, 0].numpy(), boxes[0].numpy(), (64, 80), 0.5)
+    assert (ours.whole((64, 80)) == theirs).mean() > 0.999
