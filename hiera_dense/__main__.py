@@ -14,7 +14,7 @@ COMMANDS = {
     "serve": "serve a trained model: a page, and an endpoint for programs",
     "check-data": "look at every file of a folder of your own data",
     "convert": "tell what a file of weights is, or convert it",
-    "export": "write a backbone as ONNX or for torch.export",
+    "export": "write a trained model, or a backbone, as ONNX",
     "archs": "list the architectures, with their channels",
     "weights": "list the published weights, with their licences",
     "recipes": "list the configs that come with the package",

@@ -15,6 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TypeVar, get_args
 
+from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -27,7 +28,7 @@ from rich.progress import (
 from rich.text import Text
 
 from hiera_dense.cli.parser import ends_with_a_message, make_parser
-from hiera_dense.errors import DataError, SetupError
+from hiera_dense.errors import DataError, SetupError, shown
 from hiera_dense.predict.found import Array
 from hiera_dense.predict.inputs import ImageFile, Video, find_inputs, opened
 from hiera_dense.predict.outputs import Outputs
@@ -65,7 +66,7 @@ def main() -> None:
             problems += _predict_video(predictor, video, args, outputs, show)
     print(f"{args.out}: results of {len(inputs) - len(problems)} of {len(inputs)} inputs")
     if problems:
-        sys.exit("\n".join(["passed over:", *problems]))
+        sys.exit("\n".join(["passed over:", *(shown(problem, None) for problem in problems)]))
 
 
 _MODEL_OPTIONS = ("score", "batch", "device", "half", "tile", "tta")
@@ -138,10 +139,23 @@ def _predict_images(
     def results() -> Iterator[tuple[ImageFile, Result]]:
         found = iter(readable())
         while chunk := list(islice(found, predictor.batch)):
-            for (item, _), result in zip(
-                chunk, predictor([pixels for _, pixels in chunk], classes=classes), strict=True
-            ):
-                yield item, replace(result, path=str(item.path))
+            yield from together(chunk)
+
+    def together(chunk: list[tuple[ImageFile, Array]]) -> Iterator[tuple[ImageFile, Result]]:
+        try:
+            results = predictor([pixels for _, pixels in chunk], classes=classes)
+        except SetupError:
+            raise
+        except Exception as error:  # whatever a network says to an odd image
+            if len(chunk) > 1:
+                for one in chunk:
+                    yield from together([one])
+                return
+            problems.append(f"{chunk[0][0].path}: {_of_model(error)}")
+            progress.advance(task)
+            return
+        for (item, _), result in zip(chunk, results, strict=True):
+            yield item, replace(result, path=str(item.path))
 
     def write(pair: tuple[ImageFile, Result]) -> Result:
         outputs.image(pair[1], pair[0].name)
@@ -169,22 +183,32 @@ def _predict_video(
             outputs.video(video.name, frames.rate) as write,
             _progress() as progress,
         ):
-            task = progress.add_task(video.name, total=args.frames or frames.expected)
+            task = progress.add_task(
+                escape(shown(video.name)), total=args.frames or frames.expected
+            )
             try:
                 for result in predictor.stream(frames, classes=args.classes):
                     write(result)
                     show(result)
                     progress.advance(task)
             except KeyboardInterrupt:
-                print(f"{video.name}: stopped after {frames.read} frames")
+                print(f"{shown(video.name)}: stopped after {frames.read} frames")
     except DataError as error:
-        return [str(error)]
+        named = str(error).startswith(str(video.source))
+        return [str(error) if named else f"{video.source}: {error}"]
     if frames.ended_early:
         return [
             f"{video.source}: ended after {frames.read} of {frames.expected} frames, which are "
             "predicted; expected a video that is whole"
         ]
     return []
+
+
+def _of_model(error: Exception) -> str:
+    if isinstance(error, DataError):  # of its preparation
+        return str(error)
+    said = " ".join(str(error).split())[:250]
+    return f"the model fails ({type(error).__name__}: {said}); expected an image that it can take"
 
 
 def _ahead(work: Callable[[In], Out], items: Iterable[In], depth: int) -> Iterator[Out]:

@@ -1,6 +1,6 @@
 """What a model found in one image, for both tasks: the values. `Result` adds their uses."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, Self
 
@@ -138,6 +138,8 @@ class Found:
         """
         kept = self.scores >= score
         if classes is not None:
+            if isinstance(classes, str) or not isinstance(classes, Iterable):
+                raise SetupError(f"classes {classes!r}; expected a list of {some(self.classes)}")
             if unknown := [name for name in classes if name not in self.classes]:
                 raise SetupError(f"classes {some(unknown)}; expected of {some(self.classes)}")
             kept &= np.isin(self.labels, [self.classes.index(name) for name in classes])

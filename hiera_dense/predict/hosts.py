@@ -18,6 +18,7 @@ from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 
 from hiera_dense.errors import DataError, SetupError
+from hiera_dense.mm.bounded import no_larger_than
 from hiera_dense.mm.building import building, message_of
 from hiera_dense.mm.class_checks import check_classes
 from hiera_dense.mm.merging import decode
@@ -72,7 +73,8 @@ class HostModel:
         )
         self._lock = threading.Lock()
         with building(), DefaultScope.overwrite_default_scope(trained.scope):
-            network = MODELS.build(ConfigDict(settings))
+            with no_larger_than(trained.state) if trained.is_strange else nullcontext():
+                network = MODELS.build(ConfigDict(settings))
             fill_whole(network, trained.state)
             if tta:
                 network, pipeline = _augmented(trained, network)
@@ -112,9 +114,10 @@ class HostModel:
             For each image what was found, best first.
 
         Raises:
+            DataError: An image cannot be prepared, such as one of a px by thousands.
             SetupError: The device has not enough memory, or the model predicts something else.
         """
-        prepared = [self._prepare(_as_loaded(image)) for image in images]
+        prepared = [self._prepared(image) for image in images]
         results: dict[int, Result] = {}
         with self._lock, torch.inference_mode(), self._autocast():
             for places in _alike(prepared):
@@ -122,6 +125,15 @@ class HostModel:
                 for place, sample in zip(places, samples, strict=True):
                     results[place] = self._result(sample, images[place].shape, score)
         return [results[place] for place in range(len(images))]
+
+    def _prepared(self, image: Array) -> Any:
+        try:
+            return self._prepare(_as_loaded(image))
+        except Exception as error:  # whatever the transforms of a config say
+            raise DataError(
+                f"an image of {image.shape[0]} x {image.shape[1]} px cannot be prepared for the "
+                f"model ({type(error).__name__}: {message_of(error)}); expected one of usual sides"
+            ) from error
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return torch.autocast("cuda", torch.float16) if self._half else nullcontext()
@@ -168,7 +180,7 @@ def _device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(0, device=device).cpu()  # none of `meta`
     except (RuntimeError, AssertionError) as error:
         there = [f"cuda:{i}" for i in range(torch.cuda.device_count())]
         raise SetupError(f"device {name!r}; expected {' or '.join(['cpu', *there])}") from error

@@ -110,7 +110,7 @@ def find_inputs(names: Sequence[str]) -> list[ImageFile | Video]:
 
 def _files(name: str) -> tuple[Path, list[Path]]:
     """The folder that names are relative to, and the files."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))  # which leaves users that are not there
     if path.is_dir():
         found = find_images(path, (*SUFFIXES, *VIDEOS))
         if not found:
@@ -139,7 +139,7 @@ def _listed(path: Path) -> tuple[Path, list[Path]]:
         lines = [line.strip() for line in path.read_text("utf-8").splitlines()]
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: not read ({error}); expected a path on each line") from None
-    found = [Path(line).expanduser() for line in lines if line]
+    found = [Path(os.path.expanduser(line)) for line in lines if line]
     if not found:
         raise DataError(f"{path}: empty; expected a path on each line")
     found = [p if p.exists() else path.parent / p for p in found]

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import islice
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal, Protocol, overload
 
 import numpy as np
 
+from hiera_dense.data.images import upright_rgb
 from hiera_dense.errors import DataError, SetupError
 from hiera_dense.predict.found import Array
 from hiera_dense.predict.palette import Colour
@@ -47,7 +49,8 @@ class Predictor:
 
     Args:
         source: A run's folder (its best checkpoint, else the last), a checkpoint with its config
-            inside it, or with `weights` a config file or the name of a recipe.
+            inside it, with `weights` a config file or the name of a recipe, or an exported model,
+            FILE.onnx, which is run without torch and the hosts.
         weights: A checkpoint, for a config.
         score: From 0 to 1; objects of lower scores are left out.
         batch: Images of a list that go through the network together, where they have one size.
@@ -83,14 +86,10 @@ class Predictor:
     ) -> None:
         self.score = _share(score)
         for name, number in (("batch", batch), ("tile", tile)):
-            if number is not None and number < 1:
-                raise SetupError(f"{name} {number}; expected 1 or more")
+            if number is not None and (not isinstance(number, Integral) or number < 1):
+                raise SetupError(f"{name} {number!r}; expected 1 or more, a whole number")
         self.batch = batch
-        # The hosts are imported for their own models alone.
-        from hiera_dense.mm.trained import read_trained
-        from hiera_dense.predict.hosts import HostModel
-
-        engine: Engine = HostModel(read_trained(source, weights), device, half, tile, tta)
+        engine = _engine(source, weights, device, half, tile, tta)
         self._engine = engine
         self.name, self.task, self.channels = engine.name, engine.task, engine.channels
         self.classes, self.palette = engine.classes, engine.palette
@@ -181,6 +180,30 @@ class Predictor:
         return array
 
 
+def _engine(
+    source: str | Path,
+    weights: str | Path | None,
+    device: str | None,
+    half: bool,
+    tile: int | None,
+    tta: bool,
+) -> Engine:
+    """What runs a model; torch and the hosts are imported for their own models alone."""
+    if Path(source).suffix == ".onnx":
+        options = dict(weights=weights is not None, half=half, tile=tile is not None, tta=tta)
+        if given := [name for name, is_given in options.items() if is_given]:
+            raise SetupError(
+                f"{', '.join(given)} with {source}; expected none of them with an exported model"
+            )
+        from hiera_dense.predict.onnx_model import OnnxModel
+
+        return OnnxModel(source, device)
+    from hiera_dense.mm.trained import read_trained
+    from hiera_dense.predict.hosts import HostModel
+
+    return HostModel(read_trained(source, weights), device, half, tile, tta)
+
+
 def shown(pixels: Array) -> Array:
     """What to draw on: an image of any channels and dtype as RGB, uint8, shape (H, W, 3)."""
     if pixels.dtype == np.uint8 and pixels.shape[2] == 3:
@@ -199,10 +222,16 @@ def _array(image: Any, channels: int) -> Array:
     if hasattr(image, "convert") and hasattr(image, "getexif"):
         from PIL import ImageOps
 
-        upright = ImageOps.exif_transpose(image)
-        return np.asarray(upright.convert("RGB") if channels == 3 else upright)
+        try:
+            return np.asarray(
+                upright_rgb(image) if channels == 3 else ImageOps.exif_transpose(image)
+            )
+        except Exception as error:  # a damaged file is decoded only now
+            raise DataError(
+                f"an image of Pillow's that is not read ({error}); expected one that is whole"
+            ) from None
     is_tensor = hasattr(image, "detach")
-    array: Any = image.detach().cpu().numpy() if is_tensor else image
+    array: Any = _of_tensor(image) if is_tensor else image
     if not isinstance(array, np.ndarray) or array.ndim not in (2, 3):
         raise DataError(
             f"{_described(image)}; expected a path, an image of Pillow's, an array (H, W, C) or a "
@@ -210,6 +239,8 @@ def _array(image: Any, channels: int) -> Array:
         )
     if is_tensor and array.ndim == 3:
         array = array.transpose(1, 2, 0)
+    if not array.size:
+        raise DataError(f"{_described(image)}; expected at least one pixel")
     if channels in (1, 3) and array.dtype != np.uint8:
         is_share = is_tensor and array.dtype.kind == "f"
         if not is_share or not (array.min() >= 0 and array.max() <= 1):
@@ -220,12 +251,22 @@ def _array(image: Any, channels: int) -> Array:
     return checked
 
 
+def _of_tensor(image: Any) -> Array:
+    try:
+        image = image.detach()
+        image = image.float() if image.is_floating_point() else image  # NumPy has no bfloat16
+        pixels: Array = image.cpu().numpy()
+    except (RuntimeError, TypeError) as error:  # sparse, or without values
+        raise DataError(f"{_described(image)} ({error}); expected a dense tensor") from None
+    return pixels
+
+
 def _described(image: Any) -> str:
     shape = getattr(image, "shape", None)
     return type(image).__name__ + ("" if shape is None else f" of shape {tuple(shape)}")
 
 
 def _share(score: float) -> float:
-    if not 0 <= score <= 1:
-        raise SetupError(f"score {score}; expected 0 to 1")
+    if not isinstance(score, Real) or not 0 <= score <= 1:
+        raise SetupError(f"score {score!r}; expected 0 to 1")
     return float(score)

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -15,6 +16,7 @@ from support.videos import write_video
 
 from hiera_dense import Predictor
 from hiera_dense.cli import predict
+from hiera_dense.predict.hosts import HostModel
 
 Run = Callable[..., None]
 
@@ -90,6 +92,34 @@ def test_results_as_one_data_set(
     found = read.loadAnns(read.getAnnIds())
     assert found
     assert {names[one["category_id"]] for one in found} == {"star"}
+
+
+def test_images_that_the_model_cannot_take_are_passed_over(
+    run: Run, checkpoints: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, size in (("a", (32, 32)), ("thin", (1, 3000)), ("z\n", (32, 32)), ("odd", (40, 40))):
+        Image.new("RGB", size).save(folder / f"{name}.png")
+    (folder / "itself.png").symlink_to("itself.png")
+    result_of = HostModel._result
+
+    def failing(self: HostModel, sample: Any, shape: tuple[int, ...], score: float) -> Any:
+        if shape[0] == 40:
+            raise RuntimeError("two\nlines")
+        return result_of(self, sample, shape, score)
+
+    monkeypatch.setattr(HostModel, "_result", failing)
+    with pytest.raises(SystemExit) as ended:
+        run(checkpoints["mmseg"], folder, "--out", tmp_path / "out", "--batch", "3")
+    problems = str(ended.value).splitlines()[1:]
+    assert [problem.split(":")[0] for problem in sorted(problems)] == [
+        f"{folder}/itself.png",
+        f"{folder}/odd.png",
+        f"{folder}/thin.png",
+    ]
+    assert f"{folder}/odd.png: the model fails (RuntimeError: two lines); expected" in problems[1]
+    assert files(tmp_path / "out") == {"a.png", "a.json", "z\n.png", "z\n.json"}
 
 
 def test_frames_are_limited(run: Run, checkpoints: dict[str, Path], tmp_path: Path) -> None:

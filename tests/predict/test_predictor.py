@@ -263,3 +263,76 @@ def test_settings_are_checked(checkpoints: dict[str, Path], tmp_path: Path) -> N
     torch.save({"state_dict": {"a": torch.zeros(1)}}, tmp_path / "bare.pth")
     with pytest.raises(CheckpointError, match="no config inside; expected a checkpoint of mm"):
         Predictor(tmp_path / "bare.pth")
+
+
+@pytest.mark.parametrize(
+    ("image", "said"),
+    [
+        (
+            np.zeros((2000, 2, 3), np.uint8),
+            "an image of 2000 x 2 px cannot be prepared for the mod",
+        ),
+        (np.zeros((0, 4, 3), np.float32), "shape .0, 4, 3.; expected at least one pixel"),
+        (torch.zeros(3, 0, 4), "expected at least one pixel"),
+        (torch.zeros(3, 4, 4).to_sparse(), "expected a dense tensor"),
+        (torch.zeros(3, 4, 4, device="meta"), "expected a dense tensor"),
+    ],
+    ids=["thin", "empty-array", "empty-tensor", "sparse", "meta"],
+)
+def test_odd_images_are_named(predictors: dict[str, Predictor], image: Any, said: str) -> None:
+    with pytest.raises(DataError, match=said):
+        predictors["mmseg"](image)
+
+
+def test_damaged_images_of_pillow_are_named(
+    predictors: dict[str, Predictor], images: list[Path], tmp_path: Path
+) -> None:
+    (tmp_path / "a.png").write_bytes(images[0].read_bytes()[:300])
+    with (
+        Image.open(tmp_path / "a.png") as image,
+        pytest.raises(DataError, match=r"an image of Pillow's that is not read .*; expected one"),
+    ):
+        predictors["mmseg"](image)
+
+
+def test_deep_images_keep_their_upper_bits(
+    predictors: dict[str, Predictor], tmp_path: Path
+) -> None:
+    deep = np.arange(40 * 50, dtype=np.uint16).reshape(40, 50) * 32
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    read = predictors["mmseg"].pixels(tmp_path / "deep.png")
+    np.testing.assert_array_equal(read, predictors["mmseg"].pixels(Image.fromarray(deep)))
+    np.testing.assert_array_equal(read[..., 0], deep >> 8)
+
+
+def test_tensors_of_small_floats_are_taken(predictors: dict[str, Predictor]) -> None:
+    image = torch.linspace(0, 1, 3 * 40 * 50).reshape(3, 40, 50)
+    for kind in (torch.float16, torch.bfloat16):
+        ours = predictors["mmseg"].pixels(image.to(kind).requires_grad_())
+        assert abs(ours.astype(int) - predictors["mmseg"].pixels(image)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(score="0.5"), dict(score=[0.5]), dict(classes="disc"), dict(classes=3)],
+    ids=str,
+)
+def test_wrong_kinds_of_options_are_named(
+    predictors: dict[str, Predictor], options: dict[str, Any]
+) -> None:
+    with pytest.raises(SetupError, match=f"{next(iter(options))} .*; expected"):
+        predictors["mmdet"](np.zeros((32, 32, 3), np.uint8), **options)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [dict(batch="2"), dict(batch=1.5), dict(tile=64.5), dict(score=None), dict(device="meta")],
+    ids=str,
+)
+def test_wrong_kinds_of_settings_are_named(
+    checkpoints: dict[str, Path], options: dict[str, Any]
+) -> None:
+    with pytest.raises(SetupError, match=f"{next(iter(options))} .*; expected"):
+        Predictor(checkpoints["mmseg"], **options)
+    with pytest.raises((CheckpointError, FileNotFoundError)):
+        Predictor("~nobody_of_this_name/run")
