@@ -5,6 +5,7 @@ Downloads go through torch.hub and huggingface_hub, into their caches.
 
 import difflib
 import hashlib
+import os
 import re
 import urllib.error
 import urllib.request
@@ -77,7 +78,7 @@ def understand(source: str | Path) -> Source:
     if said.startswith(("http://", "https://")):
         of_table = [name for name, weight in WEIGHTS.items() if weight.url == said]
         return Source(said, url=said, name=of_table[0] if of_table else None)
-    path = Path(said).expanduser()
+    path = Path(os.path.expanduser(said))
     if path.is_dir():
         there = [path / name for name in _IN_A_FOLDER if (path / name).is_file()]
         if not there:

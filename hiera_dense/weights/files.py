@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import tarfile
 from collections import Counter
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ def read(path: Path | str) -> tuple[dict[str, Any], dict[str, str]]:
         FileNotFoundError: There is no such file.
         CheckpointError: It is no checkpoint, is damaged, or names classes that are not admitted.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))  # which leaves users that are not there
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
     if path.name.endswith(INDEX):

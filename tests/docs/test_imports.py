@@ -20,6 +20,7 @@ from hiera_dense import registry
 HOSTS = ("mmcv", "mmdet", "mmseg")
 # Of predict/: what NumPy and Pillow suffice for.
 OUTPUTS = ("results", "palette", "drawing", "formats", "video", "savers", "outputs")
+EXPORTED = ("predictor", "onnx_model", "pasting")  # and onnxruntime, when a model is opened
 LIGHT = ("archs", "weights", "recipes", "check_data", "draw_data", "demo")  # commands
 
 
@@ -51,14 +52,14 @@ def modules_of(*wings: str) -> list[str]:
         ),
         (
             ("torch", "timm", "mmengine", "cv2", "pycocotools", "av", "supervision", *HOSTS),
-            [f"hiera_dense.predict.{name}" for name in OUTPUTS],
+            [f"hiera_dense.predict.{name}" for name in (*OUTPUTS, *EXPORTED)],
         ),
         (("timm", "mmengine", *HOSTS), ["hiera_dense.model.windows", "hiera_dense.mm.merging"]),
         (
             ("mmengine", *HOSTS),
             [*modules_of("model", "weights"), "hiera_dense.original", "hiera_dense.cli.convert"],
         ),
-        (HOSTS, modules_of("mm", "predict", "cli")),
+        (HOSTS, modules_of("mm", "predict", "deploy", "cli")),
     ],
     ids=["nothing", "outputs", "torch", "torch-timm", "mmengine"],
 )
@@ -108,7 +109,7 @@ THE_WAY_BACK = ("model/hub_model.py", "weights")  # when a model is asked for it
 TOP = {
     "__init__": (),
     "__main__": (),
-    "errors": ("model", "weights", "data", "mm", "predict", "serve", "cli"),
+    "errors": ("model", "weights", "data", "mm", "predict", "deploy", "serve", "cli"),
     "original": (),
     "recipes": ("mm", "cli"),
     "registry": ("mm", "cli"),
