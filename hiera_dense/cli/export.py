@@ -17,12 +17,14 @@ import argparse
 import sys
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from hiera_dense.cli.parser import ends_with_a_message, make_parser
-from hiera_dense.errors import SetupError
+from hiera_dense.deploy.precision import Precision
+from hiera_dense.errors import DataError, SetupError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.model.arch import AUTO
 from hiera_dense.model.variants import resolve
@@ -93,6 +95,24 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="to compare a whole model with PyTorch on; default: three drawn ones. A detector that "
         "finds nothing in them cannot be compared",
+    )
+    parser.add_argument(
+        "--check",
+        metavar="DATA",
+        help="a folder as `train --data` takes it: AP or mIoU of the file and of PyTorch on its "
+        "validation images, which may differ by 0.1 points",
+    )
+    parser.add_argument(
+        "--precision",
+        choices=get_args(Precision),
+        default="float32",
+        help="of the network; the cost in accuracy is printed (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="FOLDER",
+        help="of int8: some 30 of your own images, from which the ranges of values are taken",
     )
     parser.add_argument("--arch", help="of a backbone: a name that `hiera-dense archs` lists")
     parser.add_argument("--key", help="where they stand in the file, e.g. state_dict_ema")
@@ -194,6 +214,10 @@ def _check_which(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         parser.error(f"--arch {args.arch} with the model {args.model}; expected one of them")
     if args.model is None and args.images is not None:
         parser.error("--images with a backbone; expected a whole model with it")
+    if args.model is None and (args.check or args.precision != "float32"):
+        parser.error("--check or --precision with a backbone; expected a whole model with them")
+    if (args.precision == "int8") != (args.calibrate is not None):
+        parser.error("expected --precision int8 and --calibrate FOLDER together")
     given = [name for name in _OF_BACKBONES if getattr(args, name) != parser.get_default(name)]
     if args.model is not None and given:
         names = ", ".join(f"--{name.replace('_', '-')}" for name in given)
@@ -201,31 +225,60 @@ def _check_which(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
 
 
 def _export_whole(args: argparse.Namespace) -> None:
+    from hiera_dense.deploy.check import check, read_data
     from hiera_dense.deploy.export import compare_whole, export_whole
+    from hiera_dense.deploy.precision import Cost, lower
     from hiera_dense.mm.trained import read_trained
 
+    needed = [f"--{name}" for name in ("check", "calibrate") if getattr(args, name)]
+    if args.precision != "float32":
+        needed.append(f"--precision {args.precision}")
+    if needed and not find_spec("onnxruntime"):
+        raise SetupError(f"{', '.join(needed)}: needs onnxruntime; expected it installed")
+    calibrating = _files(args.calibrate, "calibrate")
     trained = read_trained(args.model, args.weights)
-    with whole_file(args.out) as part:
-        host = export_whole(trained, part, args.opset or OPSETS[0])
+    data = args.check and read_data(args.check, trained.scope == "mmdet", trained.classes)
+    with whole_file(args.out) as part, TemporaryDirectory(dir=part.parent) as folder:
+        whole = part if args.precision == "float32" else Path(folder) / part.name
+        host = export_whole(trained, whole, args.opset or OPSETS[0])
         if not find_spec("onnxruntime"):
             print(f"{args.out}: not compared with PyTorch, since onnxruntime is not installed")
             return
-        compared = compare_whole(part, host, _images(args.images, host))
+        images = _images(args.images, host)
+        compared = compare_whole(whole, host, images)
         if not compared.is_equal:
             raise SetupError(
                 f"{args.out} differs from PyTorch: {compared}; expected at least "
                 f"{compared.least:.1%}; it was not kept"
             )
-    print(f"{args.out}: {compared}")
+        said = [str(compared)]
+        files = {"float32": whole}
+        if args.precision != "float32":
+            lower(whole, part, args.precision, map(host.read, calibrating))
+            files[args.precision] = part
+            said.append(f"{args.precision}: {Cost(whole, part, images)}")
+        if data:
+            said.append(check(data, host, files))
+    print(f"{args.out}: " + "\n".join(said))
 
 
 def _images(folder: Path | None, host: "HostModel") -> "list[Array]":
     from hiera_dense.deploy.export import drawn_images
+
+    return [*map(host.read, _files(folder, "images"))] or drawn_images(host.channels)
+
+
+def _files(folder: Path | None, option: str) -> list[Path]:
+    """The images in a folder that an option names; none without it."""
     from hiera_dense.predict.inputs import ImageFile, find_inputs
 
     if folder is None:
-        return drawn_images(host.channels)
-    found = [item.path for item in find_inputs([str(folder)]) if isinstance(item, ImageFile)]
+        return []
+    try:
+        inputs = find_inputs([str(folder)])
+    except DataError as error:
+        raise DataError(f"--{option} {error}") from None
+    found = [item.path for item in inputs if isinstance(item, ImageFile)]
     if not found:
-        raise SetupError(f"--images {folder}: no images; expected a folder with some")
-    return [host.read(path) for path in found]
+        raise SetupError(f"--{option} {folder}: no images; expected a folder with some")
+    return found

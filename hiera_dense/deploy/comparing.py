@@ -16,16 +16,23 @@ _SMALL = 400  # px: of smaller masks a few pixels at the edge may differ
 class Comparison:
     """Sums over images.
 
-    Objects match if they have one label, boxes overlap with an IoU of at least 0.99, and scores
-    differ by less than 0.001. Objects with scores near the lowest score of an image are left out,
+    Objects match if they have one label, boxes overlap with the IoU, and scores differ by less
+    than the difference. Objects with scores near the lowest score of an image are left out,
     since the number of objects is bounded.
 
     Args:
         task: `instances` or `segmentation`.
+        whose: What the results are compared with, as a genitive.
+        iou: Of boxes and masks that match, at least.
+        score: The difference.
     """
 
-    def __init__(self, task: str) -> None:
+    def __init__(
+        self, task: str, whose: str = "PyTorch's", iou: float = _IOU, score: float = _SCORE
+    ) -> None:
         self.task = task
+        self.whose = whose
+        self._iou, self._score = iou, score
         self.images = self.all = self.same = 0
         self.sizes: list[tuple[int, int]] = []
         self.score = 0.0
@@ -51,11 +58,11 @@ class Comparison:
         sizes = ", ".join(f"{height} x {width}" for height, width in sorted(set(self.sizes))[:4])
         where = f"{self.images} images ({sizes} px)"
         if self.task == "segmentation":
-            return f"{self.share:.4%} of pixels have PyTorch's label, on {where}"
+            return f"{self.share:.4%} of pixels have {self.whose} label, on {where}"
         masks = "" if self.mask == 1 else f", mean IoU of masks {self.mask:.4f}"
         return (
-            f"{self.same} of {self.all} objects of PyTorch's, scores differ by {self.score:.0e} at "
-            f"most{masks}, on {where}"
+            f"{self.same} of {self.all} objects of {self.whose}, scores differ by "
+            f"{self.score:.0e} at most{masks}, on {where}"
         )
 
     def add(self, ours: Result, theirs: Result) -> None:
@@ -71,17 +78,17 @@ class Comparison:
         ious = _ious(theirs.boxes, ours.boxes)
         ious[theirs.labels[:, None] != ours.labels[None]] = 0
         near = np.abs(theirs.scores[:, None] - ours.scores[None])
-        ious[near >= _SCORE] = 0
+        ious[near >= self._score] = 0
         masks = []
         for i in np.flatnonzero(theirs.scores >= lowest):
             self.all += 1
             best = int(ious[i].argmax()) if len(ours) else -1
-            if best < 0 or ious[i, best] < _IOU:
+            if best < 0 or ious[i, best] < self._iou:
                 continue
             if ours.crops is not None and theirs.crops is not None:
                 share = mask_iou(ours.crops[best], theirs.crops[i], theirs.size)
                 masks.append(share)
-                if share < _IOU and theirs.crops[i].pixels.sum() > _SMALL:
+                if share < self._iou and theirs.crops[i].pixels.sum() > _SMALL:
                     continue
             self.same += 1
             self.score = max(self.score, float(near[i, best]))

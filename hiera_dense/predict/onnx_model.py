@@ -102,13 +102,18 @@ class OnnxModel:
         """
         return [self._predict(image, score) for image in images]
 
+    def inputs(self, image: Array) -> dict[str, Array]:
+        """What the graph takes for an image, by name."""
+        pixels = self._prepared(image).transpose(2, 0, 1)[None]
+        inputs = {"image": np.ascontiguousarray(pixels.astype(self._dtype))}
+        if self.task == "segmentation":
+            inputs["size"] = np.array(image.shape[:2], np.int64)
+        return inputs
+
     def _predict(self, image: Array, score: float) -> Result:
         size = (image.shape[0], image.shape[1])
-        network = self._prepared(image)
-        batch = np.ascontiguousarray(network.transpose(2, 0, 1)[None].astype(self._dtype))
-        inputs = {"image": batch}
+        inputs = self.inputs(image)
         if self.task == "segmentation":
-            inputs["size"] = np.array(size, np.int64)
             (labels,) = self._session.run(["labels"], inputs)
             return Result(size, self.classes, self.palette, segmentation=labels)
         values = self._session.run(self._outputs, inputs)
@@ -116,7 +121,7 @@ class OnnxModel:
         scaled = self._resized_size(size)
         crops: list[Crop] | None = None
         if self._masks == "image":
-            crops = self._resize_masks(found, size, scaled, network.shape[:2])
+            crops = self._resize_masks(found, size, scaled, inputs["image"].shape[2:])
             found["boxes"] = _bounds(crops)
             found["places"] = np.arange(len(crops))
             found = _best(found, score)

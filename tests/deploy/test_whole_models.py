@@ -20,7 +20,7 @@ from hiera_dense.errors import CheckpointError, SetupError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.predict import export, onnx_model, pasting
 
-KINDS = ("upernet", "mask-rcnn", "cascade", "simple-pyramid", "boxes")  # of conftest.py
+KINDS = ("upernet", "mask-rcnn", "cascade", "boxes")  # of conftest.py
 Of = Callable[[str], Path]
 RUN = """
 import sys
