@@ -193,6 +193,7 @@ def _predict_video(
                     progress.advance(task)
             except KeyboardInterrupt:
                 print(f"{shown(video.name)}: stopped after {frames.read} frames")
+                return []
     except DataError as error:
         named = str(error).startswith(str(video.source))
         return [str(error) if named else f"{video.source}: {error}"]

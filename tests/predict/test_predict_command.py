@@ -163,3 +163,25 @@ def test_a_video_alone_gives_no_data_set_of_images(
     out = tmp_path / "out"
     run(checkpoints["mmdet"], tmp_path / "clip.mp4", "--out", out, "--save", "coco")
     assert files(out) == {"clip.json", "clip.mp4"}
+
+
+def test_a_video_that_is_stopped_is_kept_so_far(
+    run: Run,
+    checkpoints: dict[str, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_video(tmp_path / "clip.mp4", 9)
+    shown = iter([None, KeyboardInterrupt])
+
+    def show(window: object, result: object) -> None:
+        if error := next(shown):
+            raise error
+
+    monkeypatch.setattr(predict._Window, "__call__", show)
+    run(checkpoints["mmseg"], tmp_path / "clip.mp4", "--out", tmp_path / "out", "--show")
+    said = capsys.readouterr().out
+    assert "clip.mp4: stopped after 2 frames" in said
+    assert "results of 1 of 1 inputs" in said
+    assert len(json.loads((tmp_path / "out" / "clip.json").read_text())["frames"]) == 2
