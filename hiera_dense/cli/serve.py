@@ -5,6 +5,7 @@ from pathlib import Path
 
 from hiera_dense.cli.parser import ends_with_a_message, make_parser
 from hiera_dense.errors import SetupError
+from hiera_dense.predict.predictor import SCORE, Predictor
 from hiera_dense.serve.uploads import Limits
 
 
@@ -25,7 +26,10 @@ def main() -> None:
         "--port", type=int, default=7860, help="port (default: 7860; 0: any free one)"
     )
     parser.add_argument(
-        "--score", type=float, default=0.3, help="lowest score of an object (default: 0.3)"
+        "--score",
+        type=float,
+        default=SCORE,
+        help="lowest score of objects (default: %(default)s)",
     )
     parser.add_argument("--device", help="cpu, cuda, cuda:1, ... (default: a GPU if there is one)")
     parser.add_argument(
@@ -73,8 +77,6 @@ def main() -> None:
     from hiera_dense.serve import server
 
     listening = server.bind(args.host, args.port)  # before the model takes its time
-    from hiera_dense.predict.predictor import Predictor
-
     predictor = Predictor(args.model, args.weights, score=args.score, device=args.device)
     app = server.make_app(
         predictor,

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from PIL import Image, ImageOps
 
+from hiera_dense.data.images import read_image
 from hiera_dense.errors import CheckpointError, DataError, SetupError, shown
 from hiera_dense.predict.found import Array, Crop
 from hiera_dense.predict.palette import palette_for
@@ -242,8 +242,7 @@ def _pixels(path: Path) -> Array:
     try:
         import cv2
     except ImportError:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert("RGB"))
+        return np.asarray(read_image(path))
     pixels = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise ValueError("OpenCV decodes no image")

@@ -14,6 +14,7 @@ from PIL import Image
 
 from hiera_dense.data.images import find_images, read_image
 from hiera_dense.errors import InputError
+from hiera_dense.predict.predictor import SCORE
 from hiera_dense.predict.results import Result
 from hiera_dense.serve import tables
 from hiera_dense.serve.cached import Results, only
@@ -61,7 +62,7 @@ def build(
     predictor: Any,
     *,
     folder: Path,
-    score: float = 0.3,
+    score: float = SCORE,
     limits: Limits | None = None,
     turns: Turns | None = None,
     examples: Path | None = None,

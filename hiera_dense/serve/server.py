@@ -14,6 +14,7 @@ from typing import Any
 
 import hiera_dense
 from hiera_dense.errors import SetupError
+from hiera_dense.predict.predictor import SCORE
 from hiera_dense.serve.endpoint import OWN, add_endpoint, handlers
 from hiera_dense.serve.guard import Guard
 from hiera_dense.serve.tables import name_of
@@ -27,7 +28,7 @@ _KEPT = (60, 900)  # seconds: how often old files are looked for, and how old th
 def make_app(
     predictor: Any,
     *,
-    score: float = 0.3,
+    score: float = SCORE,
     limits: Limits | None = None,
     requests: int = 64,
     examples: Path | None = None,

@@ -156,23 +156,6 @@ def test_the_command_writes_and_checks(
     assert Predictor(out).task == "segmentation"
 
 
-@pytest.mark.parametrize(
-    ("line", "message"),
-    [
-        ("run a.onnx --precision int8", "expected --precision int8 and --calibrate FOLDER togeth"),
-        ("run a.onnx --calibrate .", "expected --precision int8 and --calibrate FOLDER together"),
-        ("a.onnx --arch tiny --precision float16", "--check or --precision with a backbone; exp"),
-        ("a.onnx --arch tiny --check .", "--check or --precision with a backbone; expected a w"),
-    ],
-)
-def test_options_that_do_not_go_together(
-    line: str, message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit):
-        run_in_process(monkeypatch, command.main, *line.split())
-    assert message in capsys.readouterr().err
-
-
 def test_folders_are_looked_at_before_the_export(
     checkpoint: Of, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,8 +13,8 @@ from mmcv.ops.multi_scale_deform_attn import (
 from mmdet.models.seg_heads import MaskFormerFusionHead
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from mmengine.registry import MODELS, DefaultScope
 from support.common import ROOT
+from support.saved import random_model
 from support.training import DELTA
 from torch import Tensor, nn
 from torch.export import Dim
@@ -61,13 +61,7 @@ def models(tmp_path_factory: pytest.TempPathFactory, toy: Path) -> dict[str, Any
             cfg = Config.fromfile(path)
         finally:
             del os.environ[VARIABLE]
-        torch.manual_seed(0)
-        with DefaultScope.overwrite_default_scope(cfg.default_scope):
-            model = MODELS.build(cfg.model)
-            model.init_weights()
-        for parameter in model.parameters():
-            parameter.data += 0.05 * torch.randn_like(parameter)
-        built[kind] = model.eval()
+        built[kind] = random_model(cfg, 0.05).eval()
     for kind, part in (("instances", "panoptic_head"), ("classes", "decode_head")):
         _centre(built[kind], getattr(built[kind], part))
     return built

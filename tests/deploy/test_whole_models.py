@@ -156,6 +156,10 @@ def test_a_backbone_is_named(tmp_path: Path) -> None:
         ("run out.pt2", "out.pt2: expected .onnx, for a whole model"),
         ("run out.onnx --size 64x64", "--size with the model run; expected them with --arch alone"),
         ("out.onnx --arch tiny --images .", "--images with a backbone; expected a whole model"),
+        ("run a.onnx --precision int8", "expected --precision int8 and --calibrate FOLDER togeth"),
+        ("run a.onnx --calibrate .", "expected --precision int8 and --calibrate FOLDER together"),
+        ("a.onnx --arch tiny --precision float16", "--check or --precision with a backbone; exp"),
+        ("a.onnx --arch tiny --check .", "--check or --precision with a backbone; expected a w"),
     ],
 )
 def test_options_that_do_not_go_together(

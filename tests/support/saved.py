@@ -13,14 +13,19 @@ CLASSES = {
 }
 
 
-def save(cfg: Config, path: Path, **meta: Any) -> None:
-    """Write a checkpoint of a config with random weights."""
+def random_model(cfg: Config, spread: float) -> Any:
+    """The model of a config, with random weights that differ from place to place."""
     torch.manual_seed(0)
     with DefaultScope.overwrite_default_scope(cfg.default_scope):
         model = MODELS.build(cfg.model)
         model.init_weights()
-    # Random heads are sure of nothing; so they differ from place to place.
-    for parameter in model.parameters():
-        parameter.data += 0.02 * torch.randn_like(parameter)
+    for parameter in model.parameters():  # random heads are sure of nothing
+        parameter.data += spread * torch.randn_like(parameter)
+    return model
+
+
+def save(cfg: Config, path: Path, **meta: Any) -> None:
+    """Write a checkpoint of a config with random weights."""
+    model = random_model(cfg, 0.02)
     told = dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=CLASSES[cfg.default_scope]))
     torch.save(dict(state_dict=model.state_dict(), meta=told | meta), path)
