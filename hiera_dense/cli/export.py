@@ -1,24 +1,25 @@
-"""Export a trained model, or a backbone alone, to a file that runs without torch.
+"""Export a trained model, or a backbone alone, to a file that runs without this package.
 
-    hiera-dense export MODEL OUT.onnx        a detector or segmenter; MODEL as `predict` takes it
-    hiera-dense export OUT.onnx --arch ARCH  a backbone; also OUT.pt2, of torch.export
+    hiera-dense export MODEL OUT.onnx        a whole model; MODEL as `predict` takes it
+    hiera-dense export OUT.onnx --arch ARCH  a backbone alone
 
-A whole model takes an image and gives objects or labels: `Predictor("OUT.onnx")` and `hiera-dense
-predict OUT.onnx` run it with onnxruntime alone. See docs/deploy.md.
+Both also write OUT.pt2, of torch.export. A whole model takes an image and gives objects, labels or
+probabilities: `Predictor("OUT.onnx")` and `hiera-dense predict OUT.onnx` run it with onnxruntime
+alone. See docs/deploy.md, also for running a .pt2.
 
 The input `image` of a backbone is a batch of normalised images (B, C, H, W); its outputs `stage0`
-to `stage3` are feature maps at strides 4 to 32. Run a .pt2 with
-`torch.export.load(FILE).module(check_guards=False)`; it returns the maps in a tuple.
+to `stage3` are feature maps at strides 4 to 32.
 
 The file is compared with PyTorch, and not kept if they differ.
 """
 
 import argparse
 import sys
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 import torch
 
@@ -36,15 +37,23 @@ from hiera_dense.predict.export import (
     Size,
     check,
     export,
+    meta_of,
     write_onnx,
     write_program,
 )
+from hiera_dense.predict.onnx_model import OnnxModel
+from hiera_dense.weights.catalog import NON_COMMERCIAL, PERMISSIVE
 from hiera_dense.weights.load import load_pretrained
 from hiera_dense.writing import whole_file
 
 if TYPE_CHECKING:
+    from hiera_dense.deploy.export import Graph
+    from hiera_dense.predict.exported import ExportedModel
     from hiera_dense.predict.found import Array
     from hiera_dense.predict.hosts import HostModel
+
+
+_LICENCES = (NON_COMMERCIAL, PERMISSIVE)
 
 
 def _numbers(text: str) -> tuple[int, ...]:
@@ -173,30 +182,33 @@ def main() -> None:
     _check_which(parser, args)
     if out.suffix not in SUFFIXES or out.exists():
         parser.error(f"{out}: {'exists' if out.exists() else 'expected .onnx or .pt2'}")
-    if args.model is not None and out.suffix != ".onnx":
-        parser.error(f"{out}: expected .onnx, for a whole model")
     if torch.__version__ < "2.9":  # compares as versions do
         sys.exit(f"torch {torch.__version__}; expected 2.9 or newer to export")
     if out.suffix == ".onnx" and not find_spec("onnxscript"):
-        of_backbone = "" if args.model is not None else ", or a .pt2"
-        sys.exit(f"{out}: needs onnx and onnxscript; expected these installed{of_backbone}")
+        sys.exit(f"{out}: needs onnx and onnxscript; expected these installed, or a .pt2")
     if args.model is not None:
         _export_whole(args)
         return
     model = _build(args)
     program = export(model, args.batch, args.size)
+    meta = meta_of(model, args.arch, args.size, args.weights)
     sizes = [args.size] if args.size else COMPARED
     shapes = [(args.batch or 1, args.in_channels, *size) for size in sizes]
     try:
         with whole_file(out) as part:
             if out.suffix == ".onnx":
-                write_onnx(program, model, part, args.opset or OPSETS[-1])
+                write_onnx(program, model, part, args.opset or OPSETS[-1], meta)
             else:
-                write_program(program, part)
+                write_program(program, part, meta)
             compared = check(part, model, shapes)
     except RuntimeError as error:
         sys.exit(str(error))
-    print(f"{out}: {compared}")
+    print(f"{out}: {compared}\n{_licence(meta)}")
+
+
+def _licence(meta: Mapping[str, Any]) -> str:
+    began = f" ({meta['began_from']})" if meta["licence"] in _LICENCES else ""
+    return f"licence of the weights: {meta['licence']}{began}"
 
 
 # Of a backbone alone.
@@ -207,7 +219,8 @@ _OF_BACKBONES = (
 
 
 def _check_which(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """Whether the options are of one kind, of a whole model or of a backbone."""
+    """Whether the options go together: of a whole model or of a backbone, of one kind of file."""
+    out = args.out
     if args.model is None and args.arch is None:
         parser.error("expected MODEL OUT.onnx, or OUT.onnx --arch ARCH for a backbone alone")
     if args.model is not None and args.arch is not None:
@@ -216,6 +229,8 @@ def _check_which(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
         parser.error("--images with a backbone; expected a whole model with it")
     if args.model is None and (args.check or args.precision != "float32"):
         parser.error("--check or --precision with a backbone; expected a whole model with them")
+    if out.suffix == ".pt2" and (args.opset or args.precision != "float32"):
+        parser.error(f"{out}: expected .onnx with --opset or --precision")
     if (args.precision == "int8") != (args.calibrate is not None):
         parser.error("expected --precision int8 and --calibrate FOLDER together")
     given = [name for name in _OF_BACKBONES if getattr(args, name) != parser.get_default(name)]
@@ -226,9 +241,10 @@ def _check_which(parser: argparse.ArgumentParser, args: argparse.Namespace) -> N
 
 def _export_whole(args: argparse.Namespace) -> None:
     from hiera_dense.deploy.check import check, read_data
-    from hiera_dense.deploy.export import compare_whole, export_whole
-    from hiera_dense.deploy.precision import Cost, lower
+    from hiera_dense.deploy.export import compare_whole, trace
+    from hiera_dense.deploy.precision import QUERY_MODELS, Cost, lower
     from hiera_dense.mm.trained import read_trained
+    from hiera_dense.predict.hosts import TASKS
 
     needed = [f"--{name}" for name in ("check", "calibrate") if getattr(args, name)]
     if args.precision != "float32":
@@ -237,29 +253,51 @@ def _export_whole(args: argparse.Namespace) -> None:
         raise SetupError(f"{', '.join(needed)}: needs onnxruntime; expected it installed")
     calibrating = _files(args.calibrate, "calibrate")
     trained = read_trained(args.model, args.weights)
-    data = args.check and read_data(args.check, trained.scope == "mmdet", trained.classes)
+    data = args.check and read_data(args.check, TASKS[trained.scope], trained.classes)
+    if args.precision == "int8" and not data and trained.model["type"] in QUERY_MODELS:
+        raise SetupError(
+            f"int8 of {trained.model['type']}: its queries are chosen by scores that int8 changes; "
+            "expected --check DATA with it, which measures the cost, or float16"
+        )
+    is_onnx = args.out.suffix == ".onnx"
     with whole_file(args.out) as part, TemporaryDirectory(dir=part.parent) as folder:
         whole = part if args.precision == "float32" else Path(folder) / part.name
-        host = export_whole(trained, whole, args.opset or OPSETS[0])
-        if not find_spec("onnxruntime"):
+        graph = trace(trained, (args.opset or OPSETS[0]) if is_onnx else None)
+        host = graph.host
+        model = _written(graph, whole, args.opset or OPSETS[0])
+        said = [_licence(graph.meta)]
+        if model is None:
             print(f"{args.out}: not compared with PyTorch, since onnxruntime is not installed")
+            print(*said)
             return
         images = _images(args.images, host)
-        compared = compare_whole(whole, host, images)
+        compared = compare_whole(model, host, images)
         if not compared.is_equal:
             raise SetupError(
                 f"{args.out} differs from PyTorch: {compared}; expected at least "
                 f"{compared.least:.1%}; it was not kept"
             )
-        said = [str(compared)]
-        files = {"float32": whole}
+        said.insert(0, str(compared))
+        models = {"float32": model}
         if args.precision != "float32":
             lower(whole, part, args.precision, map(host.read, calibrating))
-            files[args.precision] = part
+            models[args.precision] = OnnxModel(part)
             said.append(f"{args.precision}: {Cost(whole, part, images)}")
         if data:
-            said.append(check(data, host, files))
+            said.append(check(data, host, models))
     print(f"{args.out}: " + "\n".join(said))
+
+
+def _written(graph: "Graph", path: Path, opset: int) -> "ExportedModel | None":
+    """Write a whole model; what runs it, unless that is not installed."""
+    from hiera_dense.deploy.export import write_onnx as write_whole
+    from hiera_dense.deploy.program import ProgramModel
+
+    if path.suffix == ".pt2":
+        write_program(graph.program, path, graph.meta)
+        return ProgramModel(path, graph.outputs)
+    write_whole(graph, path, opset)
+    return OnnxModel(path) if find_spec("onnxruntime") else None
 
 
 def _images(folder: Path | None, host: "HostModel") -> "list[Array]":

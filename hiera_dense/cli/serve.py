@@ -78,6 +78,11 @@ def main() -> None:
 
     listening = server.bind(args.host, args.port)  # before the model takes its time
     predictor = Predictor(args.model, args.weights, score=args.score, device=args.device)
+    if predictor.task == "classification":
+        raise SetupError(
+            f"{args.model}: a classifier; expected a detector or a segmenter, whose objects and "
+            "pixels the page shows; `hiera-dense predict` takes it"
+        )
     app = server.make_app(
         predictor,
         score=args.score,

@@ -1,54 +1,73 @@
-"""A whole trained model as one ONNX file: preprocessing, network, what is decoded, and metadata.
-
-The file is compared with PyTorch before it is kept.
-"""
+"""A whole trained model as one graph: preprocessing, network, what is decoded, and metadata."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.export import Dim
+from torch.export import Dim, ExportedProgram
 
 import hiera_dense
 from hiera_dense.data.toy import draw_scene
+from hiera_dense.deploy.classifier import ClassComparison, ClassGraph, comparison
 from hiera_dense.deploy.comparing import Comparison
 from hiera_dense.deploy.graph import Detector, Prepare, Segmenter
+from hiera_dense.deploy.steps import class_meta, steps_of
 from hiera_dense.errors import SetupError
 from hiera_dense.mm.trained import Trained
+from hiera_dense.predict.exported import FORMAT, KEY, ExportedModel
 from hiera_dense.predict.found import Array
 from hiera_dense.predict.hosts import HostModel
-from hiera_dense.predict.onnx_model import FORMAT, KEY, OnnxModel
+from hiera_dense.weights.origin import origin_of
 
 _TRACED = (601, 669)  # pixels: no side is one window, or whole windows, of usual sizes
 _DRAWN = ((320, 320), (240, 400), (401, 283))  # pixels: of images to compare on
-_READING = ("LoadImageFromFile", "LoadAnnotations", "PackDetInputs", "PackSegInputs")
 
 
-def export_whole(trained: Trained, path: Path, opset: int) -> HostModel:
-    """Write a trained model as ONNX.
+class Graph(NamedTuple):
+    """A whole model, ready to be written.
+
+    Attributes:
+        program: Traced.
+        inputs: Names of its inputs.
+        outputs: Names of its outputs.
+        meta: What the runtime needs to know.
+        host: The same model in PyTorch.
+    """
+
+    program: ExportedProgram
+    inputs: list[str]
+    outputs: list[str]
+    meta: dict[str, Any]
+    host: HostModel
+
+
+def trace(trained: Trained, opset: int | None = None) -> Graph:
+    """Trace a trained model with what stands before and after its network.
 
     Args:
         trained: What was read from the disk.
-        path: The file.
-        opset: Of ONNX.
-
-    Returns:
-        The model that was written, to compare with.
+        opset: Of ONNX, if that is to be written.
 
     Raises:
-        SetupError: It cannot be exported.
+        SetupError: It cannot be exported, or onnxruntime lacks an operator of the opset.
     """
     host = HostModel(trained, "cpu")
     model = host._model
-    steps = steps_of(trained.pipeline)
-    prepare = Prepare(model.data_preprocessor, host.channels)
+    is_classifier = host.task == "classification"
+    steps = class_meta(trained.steps) if trained.steps else steps_of(trained.pipeline)
+    prepare = Prepare(model.data_preprocessor, host.channels, is_read_as_rgb=is_classifier)
     dtype = torch.uint8 if host.channels in (1, 3) else torch.float32
-    image = torch.randint(256, (1, host.channels, *_TRACED)).to(dtype)
-    shapes: dict[str, Any] = {"image": {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}}
+    size = trained.steps.crop if trained.steps else _TRACED
+    batch = 2 if is_classifier else 1
+    image = torch.randint(256, (batch, host.channels, *size)).to(dtype)
+    axes: dict[int, Any] = {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    inputs: dict[str, Tensor] = {"image": image}
+    shapes: dict[str, Any] = {"image": {0: Dim("batch", min=1)} if is_classifier else axes}
+    origin = origin_of(trained.began_from)
     meta = dict(
         format=FORMAT,
         writer=f"hiera_dense {hiera_dense.__version__}",
@@ -60,25 +79,25 @@ def export_whole(trained: Trained, path: Path, opset: int) -> HostModel:
         divisor=prepare.divisor,
         masks=None,
         source=Path(trained.name).name,
+        licence=origin.licence,
+        began_from=origin.began_from,
         **steps,
     )
     network: nn.Module
-    inputs: tuple[Tensor, ...]
     with torch.inference_mode(False), torch.no_grad():
         twin = twin_of(model, trained.model)
-        if opset > (most := getattr(twin, "last_opset", opset)):
+        if opset and opset > (most := getattr(twin, "last_opset", opset)):
             raise SetupError(
                 f"opset {opset}: onnxruntime has no {twin.needs} of it; expected {most} or less"
             )
-        if host.task == "segmentation":
+        if is_classifier:
+            network, names = ClassGraph(prepare, twin), ["scores"]
+        elif host.task == "segmentation":
             head = model.decode_head
             corners, threshold = model.align_corners, getattr(head, "threshold", None) or 0.0
-            network = Segmenter(prepare, twin, corners, threshold)
-            inputs, shapes["size"] = (image, torch.tensor([300, 400])), None
-            names = ["labels"]
+            network, names = Segmenter(prepare, twin, corners, threshold), ["labels"]
+            inputs["size"], shapes["size"] = torch.tensor([300, 400]), None
         else:
-            network = Detector(prepare, twin)
-            inputs = (image,)
             names = ["boxes", "scores", "labels"]
             if twin.masks == "box":
                 names.append("masks")
@@ -86,10 +105,12 @@ def export_whole(trained: Trained, path: Path, opset: int) -> HostModel:
             if twin.masks == "image":
                 names = ["class_scores", "labels", "masks"]
                 meta["masks"] = dict(of="image", threshold=0.0)
-            network = _Ordered(network, names)
+            network = _Ordered(Detector(prepare, twin), names)
             names = [name.removeprefix("class_") for name in names]
-        write(network.eval(), inputs, shapes, names, path, opset, meta)
-    return host
+        program = torch.export.export(
+            network.eval(), tuple(inputs.values()), dynamic_shapes=shapes, strict=False
+        )
+    return Graph(program, list(inputs), names, meta, host)
 
 
 class _Ordered(nn.Module):
@@ -112,9 +133,10 @@ def twin_of(model: nn.Module, cfg: dict[str, Any]) -> nn.Module:
     Raises:
         SetupError: There is none for this type, or for a part of the model.
     """
-    from hiera_dense.deploy import dino, mask2former, segmenter, two_stage
+    from hiera_dense.deploy import classifier, dino, mask2former, segmenter, two_stage
 
     twins = {
+        "HieraClassifier": classifier.twin,
         "DINO": dino.twin,
         "Mask2Former": mask2former.twin,
         "EncoderDecoder": segmenter.twin,
@@ -130,82 +152,25 @@ def twin_of(model: nn.Module, cfg: dict[str, Any]) -> nn.Module:
     return twins[kind](model, cfg)
 
 
-def write(
-    network: nn.Module,
-    inputs: tuple[Tensor, ...],
-    shapes: dict[str, Any],
-    names: Sequence[str],
-    path: Path,
-    opset: int,
-    meta: dict[str, Any],
-) -> None:
-    """Trace a graph and write it with its metadata."""
-    program = torch.export.export(network, inputs, dynamic_shapes=shapes, strict=False)
+def write_onnx(graph: Graph, path: Path, opset: int) -> None:
+    """Write a graph as ONNX, with its metadata."""
     onnx = torch.onnx.export(
-        program,
+        graph.program,
         (),
         dynamo=True,
         opset_version=opset,
-        input_names=list(shapes),
-        output_names=list(names),
+        input_names=graph.inputs,
+        output_names=graph.outputs,
         verbose=False,
     )
     assert onnx is not None
-    axes = {2: "height", 3: "width"}
     shape = onnx.model.graph.inputs[0].shape
     assert shape is not None
-    for axis, name in axes.items():
-        shape[axis] = name
-    onnx.model.metadata_props[KEY] = json.dumps(meta)
+    for axis, name in {0: "batch", 2: "height", 3: "width"}.items():
+        if not isinstance(shape[axis], int):
+            shape[axis] = name
+    onnx.model.metadata_props[KEY] = json.dumps(graph.meta)
     onnx.save(path)
-
-
-def steps_of(pipeline: Sequence[Any]) -> dict[str, Any]:
-    """How the runtime resizes and pads an image, from the transforms of test images.
-
-    Raises:
-        SetupError: There are others.
-    """
-    found: dict[str, Any] = dict(resize=None, pad=None)
-    for step in pipeline:
-        kind = str(step["type"]).rpartition(".")[2]
-        if kind in _READING:
-            continue
-        known = _resize(step) if kind == "Resize" else _pad(step) if kind == "Pad" else None
-        if known is None or found[kind.lower()] is not None or (kind == "Resize" and found["pad"]):
-            given = {key: value for key, value in step.items() if key != "type"}
-            raise SetupError(
-                f"{step['type']}({', '.join(f'{k}={v!r}' for k, v in given.items())}) in the "
-                "pipeline of test images cannot be exported; expected at most "
-                "Resize(scale=(WIDTH, HEIGHT), keep_ratio=...) and then Pad(size=(WIDTH, HEIGHT))"
-            )
-        found[kind.lower()] = known
-    return found
-
-
-def _resize(step: dict[str, Any]) -> dict[str, Any] | None:
-    scale: Any = step.get("scale")
-    if isinstance(scale, int):
-        scale = (scale, scale)
-    is_size = isinstance(scale, list | tuple) and len(scale) == 2
-    if not is_size or step.get("interpolation", "bilinear") != "bilinear":
-        return None
-    if set(step) - {"type", "scale", "keep_ratio", "interpolation"}:
-        return None
-    return dict(scale=list(scale), keep_ratio=bool(step.get("keep_ratio", False)))
-
-
-def _pad(step: dict[str, Any]) -> dict[str, Any] | None:
-    size: Any = step.get("size")
-    value: Any = step.get("pad_val", 0)
-    if isinstance(value, dict):
-        value = value.get("img", 0)
-    is_size = isinstance(size, list | tuple) and len(size) == 2
-    if not is_size or set(step) - {"type", "size", "pad_val"}:
-        return None
-    if isinstance(value, list | tuple):
-        value = list(value)[::-1]  # hosts pad BGR
-    return dict(size=list(size)[::-1], value=value)
 
 
 def _mask_threshold(trained: Trained) -> float:
@@ -225,10 +190,11 @@ def drawn_images(channels: int) -> list[Array]:
     return images
 
 
-def compare_whole(path: Path, host: HostModel, images: Sequence[Array]) -> Comparison:
-    """What the file finds in images beside what PyTorch finds."""
-    compared = Comparison(host.task)
-    runtime = OnnxModel(path)
+def compare_whole(
+    model: ExportedModel, host: HostModel, images: Sequence[Array]
+) -> Comparison | ClassComparison:
+    """What a file finds in images beside what PyTorch finds."""
+    compared = comparison(host.task)
     for image in images:
-        compared.add(runtime([image])[0], host([image])[0])
+        compared.add(model([image])[0], host([image])[0])
     return compared

@@ -42,12 +42,14 @@ class Prepare(nn.Module):
     Args:
         preprocessor: Of the model; of mmdet or mmseg.
         channels: Of the images; three are given as RGB.
+        is_read_as_rgb: Whether the model's own images of three channels are RGB, and not BGR as
+            those of the hosts.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, preprocessor: Any, channels: int) -> None:
+    def __init__(self, preprocessor: Any, channels: int, is_read_as_rgb: bool = False) -> None:
         super().__init__()
         test_cfg = getattr(preprocessor, "test_cfg", None) or {}
         if test_cfg.get("size"):
@@ -61,8 +63,8 @@ class Prepare(nn.Module):
         self.divisor = int(divisor)
         pad = getattr(preprocessor, "pad_val", getattr(preprocessor, "pad_value", 0))
         self.pad_value = float(pad)
-        # Hosts read BGR, and turn it over where this is set.
-        self.is_bgr = channels == 3 and not preprocessor._channel_conversion
+        is_turned_over = bool(preprocessor._channel_conversion)
+        self.is_bgr = channels == 3 and is_turned_over == is_read_as_rgb
         is_normalised = preprocessor._enable_normalize
         zeros, ones = torch.zeros(channels, 1, 1), torch.ones(channels, 1, 1)
         self.register_buffer("mean", preprocessor.mean.clone() if is_normalised else zeros)

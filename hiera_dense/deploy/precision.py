@@ -1,17 +1,21 @@
 """An exported model in float16 or int8: a smaller file, at some cost in accuracy."""
 
+import re
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hiera_dense.deploy.comparing import Comparison
+from hiera_dense.deploy.classifier import comparison
 from hiera_dense.errors import InputError, SetupError, shown
 from hiera_dense.predict.found import Array
 from hiera_dense.predict.onnx_model import OnnxModel
 
 Precision = Literal["float32", "float16", "int8"]
+
+# Models of which small errors choose other queries: int8 is written with a measurement only.
+QUERY_MODELS = ("DINO", "Mask2Former")
 
 _PRODUCTS = ("Conv", "ConvTranspose", "MatMul", "Gemm")
 _QUANTIZED = ("Conv", "MatMul", "Gemm")
@@ -19,6 +23,11 @@ _QUANTIZED = ("Conv", "MatMul", "Gemm")
 _SAMPLERS = ("RoiAlign", "GridSample")
 # Kept in float32 beside what onnxruntime always keeps: of coordinates and of scores.
 _FLOAT32 = ("GridSample", "Sin", "Cos", "Log", "Exp", "Sigmoid")
+# Modules of DINO and Mask2Former whose outputs are coordinates, or scores that queries go by.
+_FINE = re.compile(
+    r"model\.bbox_head\.|memory_trans_fc|ref_point_head|sampling_offsets|attention_weights|"
+    r"\b(cls|mask)_embed\b"
+)
 _IOU, _SCORE = 0.9, 0.1  # with which objects match
 
 
@@ -44,7 +53,7 @@ def lower(source: Path, target: Path, precision: Precision, images: Iterable[Arr
         model.metadata_props.extend(meta)
         onnx.save(model, target)
         OnnxModel(target)
-    except InputError:
+    except (InputError, OSError):  # OSError: no room, which `whole_file` reports
         raise
     except Exception as error:  # of many kinds, none of which onnxruntime documents
         raise SetupError(
@@ -65,7 +74,7 @@ class Cost:
     def __init__(self, source: Path, target: Path, images: Sequence[Array]) -> None:
         models = OnnxModel(source), OnnxModel(target)
         self.sizes = [path.stat().st_size / 1e6 for path in (source, target)]
-        self.compared = Comparison(models[0].task, "float32's", _IOU, _SCORE)
+        self.compared = comparison(models[0].task, "float32's", _IOU, _SCORE)
         self.seconds = [0.0, 0.0]
         for image in images:
             results = []
@@ -109,7 +118,12 @@ def _int8(source: Path, images: Iterable[Array]) -> Any:
         # Symbolic shape inference does not know all operators of detectors, and is not needed.
         quant_pre_process(source, prepared, skip_symbolic_shape=True)
         model = onnx.load(prepared)
-        names = [node.name for node in weighted(model) if node.op_type in _QUANTIZED]
+        fine = fine_layers(onnx.load(source, load_external_data=False))
+        names = [
+            node.name
+            for node in weighted(model)
+            if node.op_type in _QUANTIZED and node.name.split("/")[0] not in fine
+        ]
         quantize_static(
             prepared,
             quantized,
@@ -145,6 +159,20 @@ def weighted(model: Any) -> list[Any]:
         for node in model.graph.node
         if node.op_type in _PRODUCTS and any(name in weights for name in node.input)
     ]
+
+
+def fine_layers(model: Any) -> set[str]:
+    """The names of nodes that stay float32: of layers that give coordinates and choose queries.
+
+    The exporter keeps with each node the names of its modules; onnxruntime drops these when it
+    fuses nodes, but the name of the first one stays.
+    """
+    return {
+        node.name
+        for node in model.graph.node
+        for prop in node.metadata_props
+        if prop.key.endswith("name_scopes") and _FINE.search(prop.value)
+    }
 
 
 def network_nodes(model: Any) -> set[str]:

@@ -1,4 +1,4 @@
-"""A trained detector or segmenter as it lies on the disk: its config, weights and classes.
+"""A trained detector, segmenter or classifier as it lies on the disk: config, weights, classes.
 
 Nothing of it is run. The config in a checkpoint is read as plain values; a config that the user
 names is a program of theirs.
@@ -11,12 +11,17 @@ from typing import Any, NamedTuple
 
 from hiera_dense.errors import CheckpointError, SetupError, shown, some
 from hiera_dense.mm.admitted import HOSTS, admitted
+from hiera_dense.mm.began import began_from
+from hiera_dense.mm.class_steps import ClassSteps, class_steps
 from hiera_dense.mm.config_file import config_path, is_config, read_config
 from hiera_dense.mm.record import settings_of
 from hiera_dense.mm.resume import last_whole_checkpoint
 from hiera_dense.mm.safe_loading import load_from_file
 from hiera_dense.weights.catalog import WEIGHTS
 
+CLASSIFIER = "mmengine"  # the scope of classifiers
+_CLASSIFIERS = ("hiera_dense.HieraClassifier", "HieraClassifier")
+_STARTS = ("load_from", "resume")
 _READ = ("model", "test_dataloader", "val_dataloader", "tta_model", "tta_pipeline")
 
 
@@ -25,13 +30,16 @@ class Trained(NamedTuple):
 
     Attributes:
         name: The checkpoint.
-        scope: The host, `mmdet` or `mmseg`.
+        scope: The host, `mmdet` or `mmseg`, or `mmengine` of a classifier.
         model: The config of the model.
-        pipeline: The transforms of test images, the first of which reads them.
+        pipeline: The transforms of test images. Those of a host begin with what reads them.
         tta: The config of test-time augmentation and its transforms, if there is one.
         state: The state dict.
         classes: Their names.
         palette: What the training data tell of its colours; anything, or None.
+        steps: Of a classifier what is done to test images in place of a pipeline.
+        began_from: The checkpoint that its training started from, as the config names it; None:
+            random weights.
         is_strange: Whether the config may be a stranger's: that in a checkpoint.
     """
 
@@ -43,6 +51,8 @@ class Trained(NamedTuple):
     state: dict[str, Any]
     classes: tuple[str, ...]
     palette: Any
+    steps: ClassSteps | None = None
+    began_from: str | None = None
     is_strange: bool = True
 
 
@@ -62,8 +72,8 @@ def read_trained(source: str | Path, weights: str | Path | None = None) -> Train
     source = str(source)
     if source in WEIGHTS or (weights is not None and str(weights) in WEIGHTS):
         raise SetupError(
-            f"{weights or source}: published weights of a backbone; expected a trained detector or "
-            "segmenter"
+            f"{weights or source}: published weights of a backbone; expected a trained detector, "
+            "segmenter or classifier"
         )
     if weights is not None:
         content = load_from_file(str(weights))
@@ -104,17 +114,23 @@ def _config_in(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
         )
     problem = f"{name}: the config inside it cannot be used"
     try:
-        settings = settings_of(text, {"default_scope", *_READ})
+        settings = settings_of(text, {"default_scope", *_STARTS, *_READ})
     except ValueError as error:
         raise CheckpointError(f"{problem} ({error}); expected plain values") from None
-    scope = settings.get("default_scope")
-    if scope not in HOSTS:
+    scope = str(settings.get("default_scope"))
+    if not _is_ours(settings):
         raise CheckpointError(_other_task(name, scope))
     kept = {key: settings[key] for key in _READ if key in settings}
+    # Read before `admitted` leaves out what a training starts from.
+    start: dict[str, Any] = {"load_from": began_from(settings)}
     try:
+        if scope == CLASSIFIER:  # transforms of torchvision; `class_steps` reads them
+            found = dict(transforms=_dataset_of(kept, name, "transforms")["transforms"])
+            start["test_dataloader"] = dict(dataset=found)
+            kept = dict(model=kept["model"])
         for part in kept.values():
             _without_data(part)
-        return dict(admitted(kept, scope), default_scope=scope)
+        return dict(admitted(kept, scope), default_scope=scope, **start)
     except SetupError as error:
         raise CheckpointError(f"{problem}: {error}") from None
 
@@ -122,19 +138,26 @@ def _config_in(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
 def _without_data(loader: Any) -> None:
     """Leave of a data loader its data set's transforms and classes, which alone are read."""
     if isinstance(loader, dict) and "dataset" in loader:
-        dataset = _innermost(loader["dataset"])
+        dataset = _innermost(loader["dataset"], "pipeline")
         kept = {key: dataset[key] for key in ("pipeline", "metainfo") if key in dataset}
         loader.clear()
         loader["dataset"] = kept
 
 
 def _trained(name: str, cfg: Mapping[str, Any], content: Mapping[str, Any]) -> Trained:
-    scope = cfg.get("default_scope")
-    if scope not in HOSTS:
+    scope = str(cfg.get("default_scope"))
+    if not _is_ours(cfg):
         raise SetupError(_other_task(name, scope))
     if not isinstance(model := cfg.get("model"), dict) or "type" not in model:
         raise SetupError(f"{name}: no model in its config; expected dict(type=..., ...)")
-    dataset = _dataset_of(cfg, name)
+    pipeline: list[Any] = []
+    steps = None
+    if scope == CLASSIFIER:
+        dataset = _dataset_of(cfg, name, "transforms")
+        steps = class_steps(name, dataset["transforms"])
+    else:
+        dataset = _dataset_of(cfg, name, "pipeline")
+        pipeline += dataset["pipeline"]
     meta = content.get("meta")
     told = meta.get("dataset_meta") if isinstance(meta, dict) else None
     classes, palette = _classes(name, told if isinstance(told, dict) else {}, dataset)
@@ -145,31 +168,43 @@ def _trained(name: str, cfg: Mapping[str, Any], content: Mapping[str, Any]) -> T
         name,
         scope,
         model,
-        list(dataset["pipeline"]),
+        pipeline,
         tta,
         content.get("state_dict", content),
         classes,
         palette,
+        steps,
+        began_from(cfg),
     )
 
 
+def _is_ours(cfg: Mapping[str, Any]) -> bool:
+    scope, model = cfg.get("default_scope"), cfg.get("model")
+    kind = model.get("type") if isinstance(model, dict) else None
+    return scope in HOSTS or (scope == CLASSIFIER and kind in _CLASSIFIERS)
+
+
 def _other_task(name: str, scope: Any) -> str:
-    kind = "a classifier or a masked autoencoder" if scope == "hiera_dense" else f"scope {scope!r}"
-    return f"{name}: {kind}; expected a detector of MMDetection or a segmenter of MMSegmentation"
+    kind = "a masked autoencoder" if scope == CLASSIFIER else f"scope {shown(str(scope))!r}"
+    return (
+        f"{name}: {kind}; expected a detector of MMDetection, a segmenter of MMSegmentation or a "
+        "classifier of hiera_dense"
+    )
 
 
-def _dataset_of(cfg: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+def _dataset_of(cfg: Mapping[str, Any], name: str, key: str) -> Mapping[str, Any]:
     """The data set that is tested on, without wrappers around it."""
     for loader in ("test_dataloader", "val_dataloader"):
         settings = cfg.get(loader)
-        dataset = _innermost(settings.get("dataset") if isinstance(settings, dict) else None)
-        if _are_steps(dataset.get("pipeline")):
+        dataset = settings.get("dataset") if isinstance(settings, dict) else None
+        dataset = _innermost(dataset, key)
+        if _are_steps(dataset.get(key)):
             return dataset
-    raise SetupError(f"{name}: no test_dataloader with a pipeline; expected a config with one")
+    raise SetupError(f"{name}: no test_dataloader with a {key}; expected a config with one")
 
 
-def _innermost(dataset: Any) -> dict[str, Any]:
-    while isinstance(dataset, dict) and "pipeline" not in dataset:
+def _innermost(dataset: Any, key: str) -> dict[str, Any]:
+    while isinstance(dataset, dict) and key not in dataset:
         several = dataset.get("datasets")
         first = several[0] if isinstance(several, list | tuple) and several else None
         dataset = dataset.get("dataset", first)

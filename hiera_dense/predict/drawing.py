@@ -1,4 +1,4 @@
-"""Pictures of results: masks, boxes and labels of objects, or the classes of a segmentation."""
+"""Pictures of results: objects with masks, boxes and labels; classes of pixels or the image."""
 
 from pathlib import Path
 from typing import Any
@@ -37,14 +37,14 @@ def draw(
     Objects get a translucent mask with a contour, a box and a label; a label that has no place
     beside the others is left out, of the objects with the lowest scores first. A segmentation
     tints the image by class, except background, with a legend below: the picture is higher than
-    the image.
+    the image. Of a classifier the legend has the best classes.
 
     Args:
         result: What was found.
         image: What to draw on, RGB; None: the image of the result, or the file of its path.
         boxes: Draw the boxes of objects.
         labels: Draw names and scores of objects.
-        legend: Draw a legend below a segmentation.
+        legend: Draw a legend below a segmentation or an image with classes.
         steady: For the frames of a video: the legend is of the same height in each.
 
     Raises:
@@ -54,6 +54,9 @@ def draw(
     scale = (picture.width * picture.height) ** 0.5
     line = round(0.9 + scale / 500)
     font_size = max(10, round(4 + 0.0165 * scale))
+    if result.class_scores is not None:
+        tints = {label: result.palette[label] for label in result.label_scores}
+        return with_legend(picture, result, tints, font_size, steady) if legend else picture
     if result.segmentation is not None:
         tints = {
             label: result.palette[label]

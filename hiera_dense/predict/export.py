@@ -4,14 +4,20 @@ The file is compared with PyTorch before it is kept.
 """
 
 import io
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.export import Dim, ExportedProgram
+
+import hiera_dense
+from hiera_dense.predict.exported import FORMAT, KEY
+from hiera_dense.weights.catalog import MEAN, STD, WEIGHTS
+from hiera_dense.weights.origin import origin_of
 
 if TYPE_CHECKING:
     from hiera_dense.mm.backbone import HieraBackbone
@@ -42,8 +48,43 @@ def export(model: "HieraBackbone", batch: int | None, size: Size | None) -> Expo
         return torch.export.export(model, (image,), dynamic_shapes={"x": axes}, strict=False)
 
 
-def write_onnx(program: ExportedProgram, model: "HieraBackbone", path: Path, opset: int) -> None:
-    """Write a traced backbone as ONNX, with names for its input, its outputs and their axes."""
+def meta_of(
+    model: "HieraBackbone", arch: str, size: Size | None, weights: str | None
+) -> dict[str, Any]:
+    """What a file tells of a backbone.
+
+    Args:
+        model: What it was exported from.
+        arch: Its name.
+        size: Height and width in pixels; None: any multiples of 32.
+        weights: What it was filled with, as the user named it; None: random weights.
+    """
+    origin = origin_of(weights)
+    is_published = origin.began_from in WEIGHTS
+    return dict(
+        format=FORMAT,
+        writer=f"hiera_dense {hiera_dense.__version__}",
+        task="backbone",
+        arch=arch,
+        channels=model.trunk.in_channels,
+        strides=[model.trunk.feature_info[i]["reduction"] for i in model.out_indices],
+        size=None if size is None else list(size),
+        divisor=STRIDE,
+        mean=MEAN if is_published else None,
+        std=STD if is_published else None,
+        licence=origin.licence,
+        began_from=origin.began_from,
+    )
+
+
+def write_onnx(
+    program: ExportedProgram,
+    model: "HieraBackbone",
+    path: Path,
+    opset: int,
+    meta: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a traced backbone as ONNX, with names for inputs, outputs and axes, and metadata."""
     onnx = torch.onnx.export(
         program,
         (),
@@ -62,14 +103,16 @@ def write_onnx(program: ExportedProgram, model: "HieraBackbone", path: Path, ops
         for axis, name in ((0, "batch"), (2, f"height{by}"), (3, f"width{by}")):
             if not isinstance(value.shape[axis], int):
                 value.shape[axis] = name
+    if meta is not None:
+        onnx.model.metadata_props[KEY] = json.dumps(meta)
     onnx.save(path)
 
 
-def write_program(program: ExportedProgram, path: Path) -> None:
-    """Write a traced backbone as .pt2."""
+def write_program(program: ExportedProgram, path: Path, meta: Mapping[str, Any]) -> None:
+    """Write a traced model as .pt2, with its metadata as the extra file `hiera_dense`."""
     # Not straight to the file: torch's own writer ends the process where the disk is full.
     buffer = io.BytesIO()
-    torch.export.save(program, buffer)
+    torch.export.save(program, buffer, extra_files={KEY: json.dumps(meta)})
     path.write_bytes(buffer.getvalue())
 
 

@@ -18,6 +18,12 @@ def to_dict(result: Found) -> Values:
     """A result as values of JSON; see `Result.to_dict`."""
     height, width = result.size
     values: Values = {"image": result.path, "height": height, "width": width}
+    if result.class_scores is not None:
+        values["classes"] = [
+            {"label": label, "name": result.classes[label], "score": round(score, _SCORE_DIGITS)}
+            for label, score in result.label_scores.items()
+        ]
+        return values
     if result.segmentation is None:
         return values | {"objects": [_object(result, i) for i in range(len(result))]}
     masks = counts_by_label(result.segmentation)
@@ -40,6 +46,7 @@ def to_coco(
     first_id: int = 1,
 ) -> list[Values]:
     """A result as annotations of COCO; see `Result.to_coco`."""
+    _require_places(result, "COCO")
     if category_ids is None:
         category_ids = {name: i for i, name in enumerate(result.classes, 1)}
     found: list[Values] = []
@@ -84,6 +91,7 @@ def to_supervision(result: Found) -> Any:
         raise SetupError(
             "supervision is not installed; expected `pip install supervision`"
         ) from None
+    _require_places(result, "supervision")
     if result.segmentation is None:
         boxes, scores, labels = result.boxes, result.scores, result.labels
         masks = result.masks
@@ -123,6 +131,11 @@ def to_yolo(result: Found) -> list[str]:
         shares = np.array(numbers).reshape(-1, 2) / (width, height)
         lines.append(" ".join([str(label), *(f"{s:.6f}" for s in shares.clip(0, 1).ravel())]))
     return lines
+
+
+def _require_places(result: Found, form: str) -> None:
+    if result.class_scores is not None:
+        raise SetupError(f"a classifier's result for {form}; expected to_dict: it has no places")
 
 
 def _object(result: Found, i: int) -> Values:

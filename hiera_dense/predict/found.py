@@ -1,8 +1,8 @@
-"""What a model found in one image, for both tasks: the values. `Result` adds their uses."""
+"""What a model found in one image, for all tasks: the values. `Result` adds their uses."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,9 @@ from hiera_dense.errors import SetupError, some
 from hiera_dense.predict.palette import Colour
 
 Array = NDArray[Any]
+Task = Literal["instances", "segmentation", "classification"]
+
+BEST = 5  # classes of an image that are reported
 
 
 class Crop(NamedTuple):
@@ -45,7 +48,8 @@ class Found:
     """What a model found in one image.
 
     A detector gives boxes, scores, labels and, if it predicts them, masks: one of each for an
-    object, best first. A segmenter gives a segmentation, and no objects.
+    object, best first. A segmenter gives a segmentation, a classifier the scores of all classes;
+    both give no objects.
 
     Args:
         size: Height and width of the image, px.
@@ -55,7 +59,8 @@ class Found:
         scores: From 0 to 1, float32, shape (n,).
         labels: int64, shape (n,).
         crops: Masks of the objects; None for a model without masks.
-        segmentation: The label of each pixel, uint8 or int32, shape (H, W); None for a detector.
+        segmentation: The label of each pixel, uint8 or int32, shape (H, W); of segmenters only.
+        class_scores: Probabilities of all classes, float32, shape (classes,); of classifiers only.
         image: The pixels, RGB, uint8, shape (H, W, 3), to draw on; None where they are not kept.
         path: Where the image came from.
     """
@@ -68,6 +73,7 @@ class Found:
     labels: Array = field(default_factory=lambda: np.zeros(0, np.int64))
     crops: tuple[Crop, ...] | None = None
     segmentation: Array | None = None
+    class_scores: Array | None = None
     image: Array | None = None
     path: str | None = None
 
@@ -79,6 +85,8 @@ class Found:
         found = ", ".join(f"{count} {name}" for name, count in self.counts.items())
         if self.segmentation is not None:
             found = ", ".join(f"{name} {share:.0%}" for name, share in self.shares.items())
+        if self.class_scores is not None:
+            found = ", ".join(f"{name} {score:.0%}" for name, score in self.best.items())
         height, width = self.size
         return f"{type(self).__name__}({self.path or 'image'}, {height} x {width} px: {found})"
 
@@ -116,6 +124,19 @@ class Found:
         }
 
     @property
+    def best(self) -> dict[str, float]:
+        """The five classes that a classifier gives the highest probabilities, highest first."""
+        return {self.classes[label]: score for label, score in self.label_scores.items()}
+
+    @property
+    def label_scores(self) -> dict[int, float]:
+        """The same by label."""
+        if self.class_scores is None:
+            return {}
+        order = np.argsort(-self.class_scores, kind="stable")[:BEST]
+        return {int(label): float(self.class_scores[label]) for label in order}
+
+    @property
     def masks(self) -> Array | None:
         """Masks of the objects, bool, shape (n, H, W); made anew each time.
 
@@ -131,7 +152,7 @@ class Found:
     def keep(self, score: float = 0.0, classes: Sequence[str] | None = None) -> Self:
         """The objects of at least this score, and of these classes.
 
-        A segmentation stays as it is.
+        A segmentation, and scores of classes, stay as they are.
 
         Raises:
             SetupError: The model has no such class.

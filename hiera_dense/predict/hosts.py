@@ -1,13 +1,14 @@
-"""A trained model of the hosts, run on arrays."""
+"""A trained model of the hosts, or a classifier of ours, run on arrays."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Literal
+from typing import Any
 
-from hiera_dense.mm.trained import Trained  # first: it says what to do without mmengine
+from hiera_dense.mm.trained import CLASSIFIER, Trained  # first: it says what to do without mmengine
 
 # isort: split
 import numpy as np
@@ -17,22 +18,31 @@ from mmengine.dataset import Compose, pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import MODELS, DefaultScope
 
+from hiera_dense.data.images import read_image
 from hiera_dense.errors import DataError, SetupError
 from hiera_dense.mm.bounded import no_larger_than
 from hiera_dense.mm.building import building, message_of
 from hiera_dense.mm.class_checks import check_classes
 from hiera_dense.mm.merging import decode
 from hiera_dense.mm.whole_models import fill_whole
-from hiera_dense.predict.found import Array, Crop
+from hiera_dense.predict.cropping import cropped
+from hiera_dense.predict.found import Array, Crop, Task
 from hiera_dense.predict.palette import palette_for
 from hiera_dense.predict.results import Result
+from hiera_dense.weights.origin import origin_of
 
+_Step = Callable[[dict[str, Any]], Any]
 OVERLAP = 4  # a patch overlaps the next by its side divided by this
+TASKS: Mapping[str, Task] = {  # by scope
+    "mmdet": "instances",
+    "mmseg": "segmentation",
+    CLASSIFIER: "classification",
+}
 _RESIZING = ("Resize", "Pad")
 
 
 class HostModel:
-    """A detector of MMDetection or a segmenter of MMSegmentation.
+    """A detector of MMDetection, a segmenter of MMSegmentation or a classifier of ours.
 
     Several threads may call it; the network runs for one of them at a time.
 
@@ -61,16 +71,17 @@ class HostModel:
             raise SetupError(f"half on {self.device}; expected a GPU of CUDA")
         self._half = half
         self.name = trained.name
-        backbone = trained.model.get("backbone") or {}
+        self.licence = origin_of(trained.began_from).licence
+        backbone = trained.model.get("backbone") or trained.model
         self.channels = int(backbone.get("in_channels", 3))
         self.classes = trained.classes
         self.palette = palette_for(len(trained.classes), trained.palette)
         settings, pipeline = dict(trained.model), list(trained.pipeline)
         if tile is not None:
             settings, pipeline = _in_patches(trained, tile)
-        self.task: Literal["instances", "segmentation"] = (
-            "instances" if trained.scope == "mmdet" else "segmentation"
-        )
+        self.task = TASKS[trained.scope]
+        if self.task == "classification" and self.channels != 3:
+            raise SetupError(f"{trained.name}: in_channels {self.channels}; expected 3: images")
         self._lock = threading.Lock()
         with building(), DefaultScope.overwrite_default_scope(trained.scope):
             with no_larger_than(trained.state) if trained.is_strange else nullcontext():
@@ -78,7 +89,7 @@ class HostModel:
             fill_whole(network, trained.state)
             if tta:
                 network, pipeline = _augmented(trained, network)
-            self._reader, self._prepare = _split(pipeline, trained.name)
+            self._reader, self._prepare = _split(trained, pipeline)
         check_classes(network, {trained.name: SimpleNamespace(metainfo=dict(classes=self.classes))})
         self._model = revert_sync_batchnorm(network).eval().to(self.device)
 
@@ -129,6 +140,8 @@ class HostModel:
     def _prepared(self, image: Array) -> Any:
         try:
             return self._prepare(_as_loaded(image))
+        except DataError:
+            raise
         except Exception as error:  # whatever the transforms of a config say
             raise DataError(
                 f"an image of {image.shape[0]} x {image.shape[1]} px cannot be prepared for the "
@@ -149,6 +162,12 @@ class HostModel:
 
     def _result(self, sample: Any, shape: tuple[int, ...], score: float) -> Result:
         size = (shape[0], shape[1])
+        if self.task == "classification":
+            scores = sample["scores"].float()
+            if not self._model.network.head.softmax_in_eval:
+                scores = scores.softmax(-1)
+            found = scores.cpu().numpy()
+            return Result(size, self.classes, self.palette, class_scores=found)
         if self.task == "segmentation":
             labels = sample.pred_sem_seg.data[0].cpu().numpy()
             kind = np.uint8 if len(self.classes) <= 256 else np.int32
@@ -189,6 +208,8 @@ def _device(name: str | None) -> torch.device:
 
 def _in_patches(trained: Trained, tile: int) -> tuple[dict[str, Any], list[Any]]:
     """Settings of a model that goes over images in patches; transforms that leave their size."""
+    if trained.scope == CLASSIFIER:
+        raise SetupError("tile of a classifier; expected a detector or a segmenter with it")
     patch = dict(crop_size=(tile, tile), stride=(tile - tile // OVERLAP,) * 2)
     settings = dict(trained.model)
     if trained.scope == "mmseg":
@@ -210,14 +231,29 @@ def _augmented(trained: Trained, network: Any) -> tuple[Any, list[Any]]:
     return MODELS.build(ConfigDict(settings, module=network)), list(pipeline)
 
 
-def _split(pipeline: list[Any], name: str) -> tuple[Compose, Compose]:
+def _split(trained: Trained, pipeline: list[Any]) -> tuple[_Step, _Step]:
     """What reads an image, and what prepares it; without what reads the truth."""
+    if trained.steps is not None:
+        return _read_rgb, partial(_cropped, *trained.steps)
     steps = [step for step in pipeline if "LoadAnnotations" not in step["type"]]
     if not steps or not steps[0]["type"].endswith("LoadImageFromFile"):
         raise SetupError(
-            f"{name}: its test pipeline begins with {steps[:1]}; expected LoadImageFromFile"
+            f"{trained.name}: its test pipeline begins with {steps[:1]}; expected LoadImageFromFile"
         )
     return Compose(steps[:1]), Compose(steps[1:])
+
+
+def _read_rgb(info: dict[str, Any]) -> dict[str, Any]:
+    """An image as `ClassFolders` reads it, in the order of the hosts, BGR."""
+    return dict(img=np.asarray(read_image(Path(info["img_path"])))[..., ::-1])
+
+
+def _cropped(
+    shorter: int, mode: str, crop: tuple[int, int], loaded: dict[str, Any]
+) -> dict[str, Any]:
+    """An image as a classifier's network takes it, RGB."""
+    image = cropped(np.ascontiguousarray(loaded["img"][..., ::-1]), shorter, mode, crop)
+    return dict(inputs=torch.from_numpy(image.transpose(2, 0, 1).copy()))
 
 
 def _as_loaded(image: Array) -> dict[str, Any]:

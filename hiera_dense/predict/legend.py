@@ -1,4 +1,4 @@
-"""The classes of a segmentation below its picture: colour, name and share."""
+"""The classes of a segmentation or an image below its picture: colour, name, share or score."""
 
 from PIL import Image, ImageDraw
 
@@ -17,15 +17,15 @@ def with_legend(
     """The picture with a legend below it.
 
     Args:
-        picture: What is drawn of the segmentation.
-        result: The segmentation.
+        picture: What is drawn of the result.
+        result: A segmentation, or scores of classes.
         tints: Colours by label; those of other labels are framed, without a colour.
         font_size: px.
         steady: For the frames of a video: always of the same height, classes in their own order.
             Without it: largest share first, as high as it must be.
     """
     width, height = picture.size
-    names, shares = result.classes, result.label_shares
+    names, shares = result.classes, result.label_shares or result.label_scores
     labels = list(range(len(names)) if steady else shares)
     font = font_for("".join(names[label] for label in labels), font_size)
     line, gap = round(1.5 * height_of(font)), height_of(font)

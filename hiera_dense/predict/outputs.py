@@ -17,10 +17,11 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path, PurePath
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
 from hiera_dense.errors import SetupError
 from hiera_dense.predict.drawing import write
+from hiera_dense.predict.found import Task
 from hiera_dense.predict.results import Result
 from hiera_dense.predict.savers import SAVERS, Save, Take
 from hiera_dense.predict.video import video_file
@@ -51,10 +52,12 @@ class Outputs:
         save: Save,
         pictures: bool,
         classes: tuple[str, ...],
-        task: Literal["instances", "segmentation"],
+        task: Task,
     ) -> None:
         if save == "txt" and task == "segmentation":
             raise SetupError("txt of a segmenter; expected json, coco or masks: YOLO has objects")
+        if save not in ("json", "none") and task == "classification":
+            raise SetupError(f"{save} of a classifier; expected json or none: it has no places")
         self.folder = folder
         self.pictures = pictures
         self._saver = SAVERS[save](folder, classes)

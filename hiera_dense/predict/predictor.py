@@ -5,13 +5,13 @@ from dataclasses import replace
 from itertools import islice
 from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Literal, Protocol, overload
+from typing import Any, Protocol, overload
 
 import numpy as np
 
 from hiera_dense.data.images import upright_rgb
-from hiera_dense.errors import DataError, SetupError
-from hiera_dense.predict.found import Array
+from hiera_dense.errors import CheckpointError, DataError, SetupError
+from hiera_dense.predict.found import Array, Task
 from hiera_dense.predict.palette import Colour
 from hiera_dense.predict.results import Result
 
@@ -24,10 +24,11 @@ class Engine(Protocol):
     """What runs a network on arrays."""
 
     name: str
-    task: Literal["instances", "segmentation"]
+    task: Task
     classes: tuple[str, ...]
     palette: tuple[Colour, ...]
     channels: int
+    licence: str
 
     def read(self, path: Path) -> Array:
         """Read an image as the model was trained on it, shape (H, W, C); RGB."""
@@ -39,7 +40,7 @@ class Engine(Protocol):
 
 
 class Predictor:
-    """Finds objects in images, or the class of each pixel, with a trained model.
+    """Finds objects in images, or the class of each pixel or image, with a trained model.
 
         predictor = Predictor("work_dirs/RUN")
         result = predictor("photo.jpg")
@@ -62,10 +63,11 @@ class Predictor:
 
     Attributes:
         name: The file of the model.
-        task: `instances`, boxes with or without masks, or `segmentation`.
+        task: `instances`, boxes with or without masks, `segmentation` or `classification`.
         classes: Names of the classes; a label is a place in them.
         palette: A colour for each class, RGB.
         channels: Of the images.
+        licence: Of the weights that the training began from, or why it is not known.
 
     Raises:
         FileNotFoundError: There is no such file.
@@ -93,6 +95,7 @@ class Predictor:
         self._engine = engine
         self.name, self.task, self.channels = engine.name, engine.task, engine.channels
         self.classes, self.palette = engine.classes, engine.palette
+        self.licence = engine.licence
 
     def __repr__(self) -> str:
         return f"Predictor({self.name}: {self.task} of {len(self.classes)} classes)"
@@ -189,6 +192,11 @@ def _engine(
     tta: bool,
 ) -> Engine:
     """What runs a model; torch and the hosts are imported for their own models alone."""
+    if Path(source).suffix == ".pt2":
+        raise CheckpointError(
+            f"{source}: a program of torch.export, whose file may run code when it is read; one "
+            "that you trust is run with torch.export.load (docs/deploy.md); expected FILE.onnx"
+        )
     if Path(source).suffix == ".onnx":
         options = dict(weights=weights is not None, half=half, tile=tile is not None, tta=tta)
         if given := [name for name, is_given in options.items() if is_given]:

@@ -1,6 +1,6 @@
 """What a model found in one image, and what can be done with it: pictures, files, other formats.
 
-The same class for both tasks and for every engine; it needs NumPy and Pillow only.
+The same class for all tasks and for every engine; it needs NumPy and Pillow only.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from hiera_dense.predict.found import Array, Found
 
 
 class Result(Found):
-    """Objects or a segmentation, as `Found` describes them, to draw, to save and to hand on."""
+    """What `Found` describes, to draw, to save and to hand on."""
 
     def draw(self, image: Image.Image | Array | None = None, **options: Any) -> Image.Image:
         """A picture of what was found; `options` are those of `drawing.draw`.
@@ -42,7 +42,8 @@ class Result(Found):
 
         `image` (the path), `height`, `width`, and of a detector `objects`, best first, each with
         `label`, `name`, `score`, `box` (left, top, right, bottom, px) and `mask`; of a segmenter
-        `classes`, largest first, each with `label`, `name`, `share` and `mask`. A mask is COCO's
+        `classes`, largest first, each with `label`, `name`, `share` and `mask`; of a classifier
+        `classes`, the best five, each with `label`, `name` and `score`. A mask is COCO's
         run-length encoding: `size` (H, W) and compressed `counts`.
         """
         return formats.to_dict(self)
@@ -63,7 +64,7 @@ class Result(Found):
             first_id: Of the first annotation; those after it count up.
 
         Raises:
-            SetupError: A class that was found has no category.
+            SetupError: A class that was found has no category; it is a classifier's result.
         """
         return formats.to_coco(self, image_id, category_ids, first_id)
 
@@ -73,6 +74,6 @@ class Result(Found):
         A segmentation gives a mask for each class that it has, without a confidence.
 
         Raises:
-            SetupError: supervision is not installed.
+            SetupError: supervision is not installed; it is a classifier's result.
         """
         return formats.to_supervision(self)

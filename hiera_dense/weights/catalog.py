@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 NON_COMMERCIAL = "CC BY-NC 4.0"
 PERMISSIVE = "Apache-2.0"
+# Of the pixels that all of them were trained on, RGB from 0 to 255.
+MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`hiera-dense export`, as a user calls it: what it writes computes what PyTorch does."""
 
+import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,11 +11,14 @@ import torch
 from support import peers
 from support.common import randomize, relative_error, small_network
 
+from hiera_dense import Predictor
 from hiera_dense.cli import export as command
+from hiera_dense.errors import CheckpointError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.model import variants
 from hiera_dense.model.arch import Arch
 from hiera_dense.predict import export
+from hiera_dense.predict.exported import KEY
 
 pytestmark = [
     pytest.mark.slow,
@@ -66,11 +70,19 @@ def test_onnx_of_any_size(tool: Tool, tmp_path: Path, capsys: pytest.CaptureFixt
     tool(path, "--arch", "small", "--weights", weights, "--out-norm")
     said = capsys.readouterr().out
     assert said.startswith(f"{path}: differs from PyTorch by ")
+    assert said.endswith(f"licence of the weights: unknown: began from {weights.name}\n")
     assert "(1 x 3 x 224 x 224 and 1 x 3 x 256 x 352)" in said
     require_equal(path, backbone, *SIZES)
     session = onnxruntime.InferenceSession(path)
     (image,) = session.get_inputs()
     assert (image.name, image.shape) == ("image", ["batch", 3, "height", "width"])
+    meta = json.loads(session.get_modelmeta().custom_metadata_map[KEY])
+    told = {key: meta[key] for key in ("task", "arch", "strides", "size", "divisor", "mean")}
+    assert told == dict(
+        task="backbone", arch="small", strides=[4, 8, 16, 32], size=None, divisor=32, mean=None
+    )
+    with pytest.raises(CheckpointError, match=r"the backbone small alone, .*; expected a det"):
+        Predictor(path)
     maps = {value.name: value.shape for value in session.get_outputs()}
     assert list(maps) == ["stage0", "stage1", "stage2", "stage3"]
     assert maps["stage3"] == ["batch", 128, "height/32", "width/32"]
@@ -106,6 +118,19 @@ def test_one_size_with_windows_that_follow_the_image(tool: Tool, tmp_path: Path)
     options = "--window-spec auto --in-channels 4 --out-indices 1,2 --size 192x320 --batch 2"
     tool(path, "--arch", "small_win", "--weights", weights, *options.split())
     require_equal(path, backbone, (2, 192, 320))
+    files = {KEY: ""}
+    torch.export.load(path, extra_files=files)
+    meta = json.loads(files[KEY])
+    assert (meta["size"], meta["channels"], meta["strides"]) == ([192, 320], 4, [8, 16])
+
+
+def test_published_weights_have_their_licence_and_colours() -> None:
+    backbone = HieraBackbone(SMALL)
+    name = "hiera_tiny_224.mae_in1k"
+    meta = export.meta_of(backbone, "tiny", None, name)
+    assert (meta["licence"], meta["began_from"]) == ("CC BY-NC 4.0", name)
+    assert (meta["mean"], meta["std"]) == ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+    assert export.meta_of(backbone, "tiny", None, None)["licence"] == "random weights: yours"
 
 
 BAD_VALUES = {

@@ -153,7 +153,7 @@ def test_a_backbone_is_named(tmp_path: Path) -> None:
     [
         ("out.onnx", "expected MODEL OUT.onnx, or OUT.onnx --arch ARCH for a backbone alone"),
         ("run out.onnx --arch tiny", "--arch tiny with the model run; expected one of them"),
-        ("run out.pt2", "out.pt2: expected .onnx, for a whole model"),
+        ("run out.pt2 --opset 20", "out.pt2: expected .onnx with --opset or --precision"),
         ("run out.onnx --size 64x64", "--size with the model run; expected them with --arch alone"),
         ("out.onnx --arch tiny --images .", "--images with a backbone; expected a whole model"),
         ("run a.onnx --precision int8", "expected --precision int8 and --calibrate FOLDER togeth"),

@@ -124,8 +124,13 @@ def test_scores_on_data_are_those_of_pytorch(
     trained = read_trained(checkpoint(kind))
     is_detector = kind == "mask-rcnn"
     root = toy / ("instances" if is_detector else "segments")
-    data = check.read_data(str(root), is_detector, trained.classes)
-    files = {"float32": exported(kind), "float16": lowered(kind, "float16")}
+    data = check.read_data(
+        str(root), "instances" if is_detector else "segmentation", trained.classes
+    )
+    files = {
+        "float32": OnnxModel(exported(kind)),
+        "float16": OnnxModel(lowered(kind, "float16")),
+    }
     lines = check.check(data, HostModel(trained, "cpu"), files).splitlines()
     assert lines[0] == f"3 images of {root}, in percent:"
     assert lines[1].split() == ["PyTorch", "float32", "float16"]
@@ -182,10 +187,10 @@ def test_folders_are_looked_at_before_the_export(
 
 def test_categories_of_a_detector_go_by_their_names(toy: Path) -> None:
     root = str(toy / "instances")
-    data = check.read_data(root, True, NAMES[::-1])
+    data = check.read_data(root, "instances", NAMES[::-1])
     assert data.has_masks
     with pytest.raises(DataError, match=r"has the classes disc, .*; expected those of the model, "):
-        check.read_data(root, True, (*NAMES, "dog"))
+        check.read_data(root, "instances", (*NAMES, "dog"))
 
 
 class Knowing:
@@ -230,7 +235,7 @@ class Knowing:
 
 
 def test_what_is_right_has_full_marks(toy: Path) -> None:
-    data = check.read_data(str(toy / "instances"), True, NAMES[::-1])
+    data = check.read_data(str(toy / "instances"), "instances", NAMES[::-1])
     engines = {
         str(share): Knowing("instances", data, NAMES[::-1], share) for share in (1, 0.95, 0.5)
     }
@@ -240,7 +245,7 @@ def test_what_is_right_has_full_marks(toy: Path) -> None:
     assert scores["0.5"]["box AP"] == pytest.approx(0)
 
     names = ("background", *NAMES)
-    data = check.read_data(str(toy / "segments"), False, names)
+    data = check.read_data(str(toy / "segments"), "segmentation", names)
     engines = {str(share): Knowing("segmentation", data, names, share) for share in (1, 0.5)}
     scores = check.measure(data, engines)
     assert scores["1"] == {"mIoU": pytest.approx(100)}
