@@ -56,6 +56,7 @@ setup(
     ],
     extras_require={
         **{flavour: hosts(flavour) for flavour in ("onedl", "openmmlab")},
+        "eval": ["faster-coco-eval"],
         "app": ["gradio>=6.17", "av"],
         "export": ["onnx", "onnxscript", "onnxruntime"],
         "video": ["av"],

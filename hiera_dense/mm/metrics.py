@@ -3,6 +3,7 @@
 import json
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,11 @@ from hiera_dense.data.annotations import read_coco
 
 @METRICS.register_module(name="CocoMetric")
 def coco_metric(ann_file: str, **kwargs: Any) -> Any:
-    """mmdet's `CocoMetric`, also right where annotation ids start at 0.
+    """mmdet's `CocoMetric`, or `FasterCocoMetric` where faster-coco-eval is: the same numbers.
 
-    pycocotools takes the id 0 for "no match", so a detection of that object would count as wrong.
-    Ids are renumbered in memory; the file stays as it is.
+    Also right where annotation ids start at 0: pycocotools takes the id 0 for "no match", so a
+    detection of that object would count as wrong. Ids are renumbered in memory; the file stays as
+    it is.
 
     Args:
         ann_file: Annotation file in COCO's format.
@@ -28,12 +30,11 @@ def coco_metric(ann_file: str, **kwargs: Any) -> Any:
     Raises:
         DataError: The file is not COCO's.
     """
-    from mmdet.evaluation import CocoMetric  # only an mmdet config names this metric
-
+    metric = _host_metric()
     content, findings = read_coco(Path(ann_file))
     starts_at_0 = not all(annotation["id"] for annotation in content["annotations"])
     if not starts_at_0 and not findings.changed:
-        return CocoMetric(ann_file=ann_file, **kwargs)
+        return metric(ann_file=ann_file, **kwargs)
     if starts_at_0:
         print_log(f"annotation ids of {ann_file} start at 0; evaluated as if at 1", "current")
         for number, annotation in enumerate(content["annotations"], start=1):
@@ -41,7 +42,14 @@ def coco_metric(ann_file: str, **kwargs: Any) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         renumbered = Path(folder) / "annotations.json"
         renumbered.write_text(json.dumps(content))
-        return CocoMetric(ann_file=str(renumbered), **kwargs)
+        return metric(ann_file=str(renumbered), **kwargs)
+
+
+def _host_metric() -> Any:
+    from mmdet.evaluation import metrics  # only an mmdet config names this metric
+
+    faster = getattr(metrics, "FasterCocoMetric", None)  # mmdet 3.3 has none
+    return faster if faster and find_spec("faster_coco_eval") else metrics.CocoMetric
 
 
 @METRICS.register_module()
