@@ -29,12 +29,19 @@ class Worker:
         build: What gives the jobs by name. Importable, since the process imports it anew.
         args: Its arguments.
         threads: Of torch in that process.
+        has_children: Whether it starts processes of its own, as loaders of data do.
     """
 
-    def __init__(self, build: Callable[..., Jobs], *args: Any, threads: int) -> None:
+    def __init__(
+        self,
+        build: Callable[..., Jobs],
+        *args: Any,
+        threads: int,
+        has_children: bool = False,
+    ) -> None:
         self._end, other = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
-            target=_serve, args=(other, threads, build, *args), daemon=True
+            target=_serve, args=(other, threads, build, *args), daemon=not has_children
         )
         self._process.start()
         other.close()
