@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hiera_dense.deploy.graph import Size
+from hiera_dense.deploy.refusing import require_value
 
 
 def multi_scale_sample(
@@ -90,6 +91,20 @@ def attend_deformably(
     sampled = multi_scale_sample(value, grids, places, weights)
     attended: Tensor = module.output_proj(sampled)
     return attended + query
+
+
+def require_attention(name: str, module: Any) -> None:
+    """Refuse a module `MultiheadAttention` of mmcv with settings that `attend` does not compute.
+
+    Raises:
+        SetupError: It has such settings.
+    """
+    inner = module.attn
+    require_value(f"{name}.bias", inner.in_proj_bias is not None, True)
+    require_value(f"{name}.add_bias_kv", inner.bias_k is not None, False)
+    require_value(f"{name}.add_zero_attn", inner.add_zero_attn, False)
+    for side in ("kdim", "vdim"):
+        require_value(f"{name}.{side}", getattr(inner, side), inner.embed_dim)
 
 
 def attend(

@@ -1,5 +1,7 @@
 """How two runs of one model compare: a file and PyTorch, on the same images."""
 
+from typing import NamedTuple
+
 import numpy as np
 
 from hiera_dense.predict.found import Array, Crop
@@ -10,7 +12,7 @@ OBJECTS = 0.99  # share of objects that both find
 _IOU = 0.99  # of boxes and masks
 _SCORE = 1e-3
 _MARGIN = 0.01  # of scores above the lowest one: nearer to it an object may be there or not
-_SMALL = 400  # px: of smaller masks a few pixels at the edge may differ
+_SMALL = 400  # px: in a smaller mask as many pixels may differ as in one of this area
 
 
 class Comparison:
@@ -33,7 +35,7 @@ class Comparison:
         self.task = task
         self.whose = whose
         self._iou, self._score = iou, score
-        self.images = self.all = self.same = 0
+        self.images = self.all = self.same = self.extra = 0
         self.sizes: list[tuple[int, int]] = []
         self.score = 0.0
         self.mask = 1.0
@@ -50,8 +52,8 @@ class Comparison:
 
     @property
     def is_equal(self) -> bool:
-        """Whether the file may be kept."""
-        return self.share >= self.least
+        """Whether the file may be kept: it finds what is there, and hardly anything else."""
+        return self.share >= self.least and self.extra <= (1 - self.least) * self.all
 
     def __str__(self) -> str:
         """In words."""
@@ -60,9 +62,10 @@ class Comparison:
         if self.task == "segmentation":
             return f"{self.share:.4%} of pixels have {self.whose} label, on {where}"
         masks = "" if self.mask == 1 else f", mean IoU of masks {self.mask:.4f}"
+        extra = f", and {self.extra} others" if self.extra else ""
         return (
             f"{self.same} of {self.all} objects of {self.whose}, scores differ by "
-            f"{self.score:.0e} at most{masks}, on {where}"
+            f"{self.score:.0e} at most{masks}{extra}, on {where}"
         )
 
     def add(self, ours: Result, theirs: Result) -> None:
@@ -74,26 +77,73 @@ class Comparison:
             self.all += theirs.segmentation.size
             self.same += int((ours.segmentation == theirs.segmentation).sum())
             return
-        lowest = float(theirs.scores.min(initial=1.0)) + _MARGIN
-        ious = _ious(theirs.boxes, ours.boxes)
-        ious[theirs.labels[:, None] != ours.labels[None]] = 0
-        near = np.abs(theirs.scores[:, None] - ours.scores[None])
-        ious[near >= self._score] = 0
+        certain = _certain(theirs.scores)
+        partners = self._partners(ours, theirs)
         masks = []
-        for i in np.flatnonzero(theirs.scores >= lowest):
-            self.all += 1
-            best = int(ious[i].argmax()) if len(ours) else -1
-            if best < 0 or ious[i, best] < self._iou:
+        for place, score in enumerate(theirs.scores):
+            if score < certain:
                 continue
-            if ours.crops is not None and theirs.crops is not None:
-                share = mask_iou(ours.crops[best], theirs.crops[i], theirs.size)
-                masks.append(share)
-                if share < self._iou and theirs.crops[i].pixels.sum() > _SMALL:
-                    continue
+            self.all += 1
+            if (partner := partners.get(place)) is None:
+                continue
             self.same += 1
-            self.score = max(self.score, float(near[i, best]))
+            self.score = max(self.score, abs(float(score - ours.scores[partner.place])))
+            if partner.mask is not None:
+                masks.append(partner.mask)
+        taken = {partner.place for partner in partners.values()}
+        self.extra += sum(
+            score >= certain and place not in taken for place, score in enumerate(ours.scores)
+        )
         if masks:
             self.mask = min(self.mask, float(np.mean(masks)))
+
+    def _partners(self, ours: Result, theirs: Result) -> dict[int, "_Partner"]:
+        """For objects of theirs, best first, one of ours, each taken once.
+
+        Of several that fit, such as masks that all fill the image, it is the one whose mask is
+        nearest.
+        """
+        ious = _ious(theirs.boxes, ours.boxes)
+        fits = (ious >= self._iou) & (theirs.labels[:, None] == ours.labels[None])
+        fits &= np.abs(theirs.scores[:, None] - ours.scores[None]) < self._score
+        found: dict[int, _Partner] = {}
+        for place in np.argsort(-theirs.scores, kind="stable"):
+            candidates = np.flatnonzero(fits[place])
+            if not len(candidates):
+                continue
+            if ours.crops is None or theirs.crops is None:
+                best = _Partner(int(candidates[ious[place, candidates].argmax()]), None)
+            else:
+                crop = theirs.crops[place]
+                shares = [mask_iou(ours.crops[i], crop, theirs.size) for i in candidates]
+                nearest = int(np.argmax(shares))
+                best = _Partner(int(candidates[nearest]), shares[nearest])
+                area = max(int(crop.pixels.sum()), _SMALL)
+                if (1 - shares[nearest]) * int(crop.pixels.sum()) > (1 - self._iou) * area:
+                    continue
+            fits[:, best.place] = False
+            found[int(place)] = best
+        return found
+
+
+class _Partner(NamedTuple):
+    """The object of ours that matches one of theirs.
+
+    Attributes:
+        place: In our objects.
+        mask: The IoU of the two masks; None without masks.
+    """
+
+    place: int
+    mask: float | None
+
+
+def _certain(scores: Array) -> float:
+    """The score from which on objects are compared; the ones below may be there or not."""
+    if not len(scores):
+        return 0.0
+    lowest, highest = float(scores.min()), float(scores.max())
+    return lowest + min(_MARGIN, (highest - lowest) / 2)
 
 
 def mask_iou(a: Crop, b: Crop, size: tuple[int, int]) -> float:

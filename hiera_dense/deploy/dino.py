@@ -13,10 +13,12 @@ from hiera_dense.deploy.attention import (
     attend,
     attend_deformably,
     cell_centres,
+    require_attention,
     sine_position,
 )
 from hiera_dense.deploy.graph import Size
 from hiera_dense.deploy.mask2former import encoder_layer
+from hiera_dense.deploy.refusing import require_at_most, require_kind, require_value
 from hiera_dense.errors import SetupError
 
 _FAR = 1e4  # its sigmoid is 1; finite in float16 too
@@ -27,19 +29,20 @@ class Dino(nn.Module):
 
     Args:
         model: `DINO`, trained.
+        strides: Of its feature maps.
 
-    Raises:
-        SetupError: Its scores are not sigmoids.
+    Attributes:
+        cells: How many cells the maps of an image have at least, together, and their strides: each
+            query begins as one of them.
     """
 
     masks = None
 
-    def __init__(self, model: Any) -> None:
+    def __init__(self, model: Any, strides: Sequence[int]) -> None:
         super().__init__()
+        self.cells = dict(least=int(model.num_queries), strides=list(strides))
         self.model = model.eval()
-        if not model.bbox_head.loss_cls.use_sigmoid:
-            raise SetupError("DINO with softmax over classes; expected use_sigmoid=True")
-        self.kept: int = model.bbox_head.test_cfg.get("max_per_img", model.num_queries)
+        self.kept = kept_of(model)
 
     def forward(self, image: Tensor, size: Size) -> dict[str, Tensor]:
         """Objects, best first. Padding is not attended to."""
@@ -185,4 +188,42 @@ def twin(model: Any, cfg: Mapping[str, Any]) -> nn.Module:
     Raises:
         SetupError: It cannot be exported.
     """
-    return Dino(model)
+    head = model.bbox_head
+    require_kind("bbox_head", head, "DINOHead")
+    require_value("bbox_head.loss_cls.use_sigmoid", head.loss_cls.use_sigmoid, True)
+    require_value("decoder.return_intermediate", model.decoder.return_intermediate, True)
+    for layer in model.decoder.layers:
+        require_attention("decoder.layer_cfg.self_attn_cfg", layer.self_attn)
+    require_at_most("test_cfg.max_per_img", kept_of(model), model.num_queries * head.num_classes)
+    backbone = cfg.get("backbone") or {}
+    return Dino(model, _strides(model, int(backbone.get("in_channels", 3))))
+
+
+@torch.no_grad()
+def _strides(model: Any, channels: int) -> list[int]:
+    """The strides of the feature maps.
+
+    Args:
+        model: It.
+        channels: Of its images.
+
+    Raises:
+        SetupError: The sides of a map are not those of the image divided by a stride, rounded up.
+    """
+    found: list[int] = []
+    weight = next(model.backbone.parameters())
+    for side in (256, 257):
+        maps = model.extract_feat(weight.new_zeros(1, channels, side, side))
+        sides = [int(one.shape[-1]) for one in maps]
+        found = found or [side // each for each in sides]
+        if sides != [-(-side // stride) for stride in found]:
+            raise SetupError(
+                f"feature maps of {sides} for an image of {side} px cannot be exported; expected "
+                f"the side divided by {found}, rounded up"
+            )
+    return found
+
+
+def kept_of(model: Any) -> int:
+    """How many objects of an image a `DINO` keeps."""
+    return int(model.bbox_head.test_cfg.get("max_per_img", model.num_queries))

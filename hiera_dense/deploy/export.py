@@ -15,7 +15,8 @@ from hiera_dense.data.toy import draw_scene
 from hiera_dense.deploy.classifier import ClassComparison, ClassGraph, comparison
 from hiera_dense.deploy.comparing import Comparison
 from hiera_dense.deploy.graph import Detector, Prepare, Segmenter
-from hiera_dense.deploy.steps import class_meta, steps_of
+from hiera_dense.deploy.refusing import require_one_size
+from hiera_dense.deploy.steps import class_meta, one_size, steps_of
 from hiera_dense.errors import SetupError
 from hiera_dense.mm.trained import Trained
 from hiera_dense.predict.exported import FORMAT, KEY, ExportedModel
@@ -61,10 +62,12 @@ def trace(trained: Trained, opset: int | None = None) -> Graph:
     steps = class_meta(trained.steps) if trained.steps else steps_of(trained.pipeline)
     prepare = Prepare(model.data_preprocessor, host.channels, is_read_as_rgb=is_classifier)
     dtype = torch.uint8 if host.channels in (1, 3) else torch.float32
-    size = trained.steps.crop if trained.steps else _TRACED
+    size = trained.steps.crop if trained.steps else None
+    if not is_classifier:
+        size = require_one_size(model.backbone, one_size(steps))
     batch = 2 if is_classifier else 1
-    image = torch.randint(256, (batch, host.channels, *size)).to(dtype)
-    axes: dict[int, Any] = {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
+    image = torch.randint(256, (batch, host.channels, *(size or _TRACED))).to(dtype)
+    axes: dict[int, Any] = {} if size else {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}
     inputs: dict[str, Tensor] = {"image": image}
     shapes: dict[str, Any] = {"image": {0: Dim("batch", min=1)} if is_classifier else axes}
     origin = origin_of(trained.began_from)
@@ -78,6 +81,7 @@ def trace(trained: Trained, opset: int | None = None) -> Graph:
         order="RGB" if host.channels == 3 else None,
         divisor=prepare.divisor,
         masks=None,
+        size=None if size is None else list(size),
         source=Path(trained.name).name,
         licence=origin.licence,
         began_from=origin.began_from,
@@ -86,6 +90,7 @@ def trace(trained: Trained, opset: int | None = None) -> Graph:
     network: nn.Module
     with torch.inference_mode(False), torch.no_grad():
         twin = twin_of(model, trained.model)
+        meta["cells"] = getattr(twin, "cells", None)
         if opset and opset > (most := getattr(twin, "last_opset", opset)):
             raise SetupError(
                 f"opset {opset}: onnxruntime has no {twin.needs} of it; expected {most} or less"

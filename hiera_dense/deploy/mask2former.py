@@ -16,9 +16,11 @@ from hiera_dense.deploy.attention import (
     attend_deformably,
     cell_centres,
     counts_of,
+    require_attention,
     sine_position,
 )
 from hiera_dense.deploy.graph import Size
+from hiera_dense.deploy.refusing import require_at_most, require_kind, require_whole
 from hiera_dense.errors import SetupError
 
 
@@ -33,6 +35,7 @@ def pixel_decoder(decoder: Any, maps: Sequence[Tensor]) -> tuple[Tensor, list[Te
         The map for masks, and maps from low resolution to high.
     """
     levels = decoder.num_encoder_levels
+    maps = maps[: decoder.num_input_levels]
     tokens, positions, centres, grids = [], [], [], list[Size]()
     for i, image in enumerate(maps[: -levels - 1 : -1]):
         height, width = image.shape[-2:]
@@ -132,7 +135,10 @@ class Mask2FormerInstances(nn.Module):
         super().__init__()
         self.model = model.eval()
         self.head = model.panoptic_head
-        self.kept: int = model.panoptic_fusion_head.test_cfg.get("max_per_image", 100)
+        self.kept = kept_of(model)
+        fusion = model.panoptic_fusion_head
+        self.things: int = fusion.num_things_classes
+        self.has_stuff: bool = fusion.num_stuff_classes > 0
 
     def forward(self, image: Tensor, size: Size) -> dict[str, Tensor]:
         """Objects, best class first.
@@ -144,8 +150,10 @@ class Mask2FormerInstances(nn.Module):
         shares = classes.softmax(-1)[:, :-1]
         number = shares.shape[1]
         class_scores, best = shares.flatten().topk(self.kept)
+        if self.has_stuff:
+            kept = (best % number < self.things).nonzero()[:, 0]
+            class_scores, best = class_scores[kept], best[kept]
         labels = best % number
-        class_scores = class_scores * (labels < self.head.num_things_classes)
         masks = masks[best // number]
         boxes, quality = boxes_and_quality(masks, image.shape[-2:], size)
         return dict(
@@ -214,12 +222,27 @@ def twin(model: Any, cfg: Mapping[str, Any]) -> nn.Module:
         SetupError: It cannot be exported.
     """
     if not hasattr(model, "panoptic_head"):
-        mode = model.test_cfg.get("mode", "whole")
-        if mode != "whole":
-            raise SetupError(
-                f"test_cfg.mode {mode!r}; expected 'whole' to export it: a graph sees a whole image"
-            )
+        require_whole(model.test_cfg)
+        _require_head("decode_head", model.decode_head)
         return Mask2FormerClasses(model)
-    if not model.panoptic_fusion_head.test_cfg.get("instance_on", False):
+    _require_head("panoptic_head", model.panoptic_head)
+    require_kind("panoptic_fusion_head", model.panoptic_fusion_head, "MaskFormerFusionHead")
+    test_cfg = model.panoptic_fusion_head.test_cfg
+    if not test_cfg.get("instance_on", False):
         raise SetupError("test_cfg.instance_on False; expected True: instances are exported")
+    head = model.panoptic_head
+    require_at_most("test_cfg.max_per_image", kept_of(model), head.num_queries * head.num_classes)
     return Mask2FormerInstances(model)
+
+
+def kept_of(model: Any) -> int:
+    """How many objects of an image a `Mask2Former` keeps."""
+    return int(model.panoptic_fusion_head.test_cfg.get("max_per_image", 100))
+
+
+def _require_head(name: str, head: Any) -> None:
+    require_kind(name, head, "Mask2FormerHead")
+    require_kind(f"{name}.pixel_decoder", head.pixel_decoder, "MSDeformAttnPixelDecoder")
+    for layer in head.transformer_decoder.layers:
+        for part in ("cross_attn", "self_attn"):
+            require_attention(f"{name}.transformer_decoder.{part}_cfg", getattr(layer, part))

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from hiera_dense.deploy.graph import Size
+from hiera_dense.deploy.refusing import require_whole
 from hiera_dense.errors import SetupError
+
+_POOLING = ("APCHead", "DMHead")  # by functions, which `with_any_pooling` cannot replace
 
 
 class EncoderDecoder(nn.Module):
@@ -86,9 +89,23 @@ def twin(model: Any, cfg: Mapping[str, Any]) -> nn.Module:
     Raises:
         SetupError: It cannot be exported.
     """
-    mode = model.test_cfg.get("mode", "whole")
-    if mode != "whole":
+    from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+
+    require_whole(model.test_cfg)
+    head = type(model.decode_head)
+    own = [
+        name
+        for name in ("predict", "predict_by_feat")
+        if getattr(head, name, None) is not getattr(BaseDecodeHead, name)
+    ]
+    if own:
         raise SetupError(
-            f"test_cfg.mode {mode!r}; expected 'whole' to export it: a graph sees a whole image"
+            f"decode_head {head.__name__} cannot be exported, since its {own[0]}() is its own; "
+            "expected a head that predicts by its forward() alone"
+        )
+    if head.__name__ in _POOLING:
+        raise SetupError(
+            f"decode_head {head.__name__} cannot be exported, since its adaptive pooling is no "
+            "layer; expected a head that pools by nn.AdaptiveAvgPool2d, or not at all"
         )
     return EncoderDecoder(model).eval()

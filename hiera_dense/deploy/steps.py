@@ -38,6 +38,17 @@ def steps_of(pipeline: Sequence[Any]) -> dict[str, Any]:
     return found
 
 
+def one_size(steps: dict[str, Any]) -> tuple[int, int] | None:
+    """Height and width in px that all images have before the graph, if they have the same."""
+    resize, pad = steps["resize"], steps["pad"]
+    rows, columns = pad["size"] if pad else (0, 0)
+    if resize and not resize["keep_ratio"]:
+        return max(resize["scale"][1], rows), max(resize["scale"][0], columns)
+    if resize and min(rows, columns) >= max(resize["scale"]):
+        return rows, columns
+    return None
+
+
 def _resize(step: dict[str, Any]) -> dict[str, Any] | None:
     scale: Any = step.get("scale")
     if isinstance(scale, int):

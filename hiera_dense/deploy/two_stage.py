@@ -4,7 +4,6 @@ It predicts as the host does, for one image: proposals of the RPN, one or severa
 mask head. Regions are sorted by the level they are pooled from, so that each level pools its own.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from hiera_dense.deploy.graph import Size
+from hiera_dense.deploy.refusing import require_kind, require_value
+from hiera_dense.deploy.regions import anchors, by_level, decoded, suppressed
 from hiera_dense.errors import SetupError
+
+# `split_thr` says only from how many boxes on classes are gone through one after the other.
+_NMS = {"type", "iou_threshold", "class_agnostic", "split_thr"}
 
 
 class TwoStage(nn.Module):
@@ -56,10 +60,10 @@ class TwoStage(nn.Module):
         last = len(self.box_heads) - 1
         totals: Tensor | None = None
         for i, (head, extractor) in enumerate(zip(self.box_heads, self.extractors, strict=True)):
-            rois, totals, features = _by_level(extractor, maps, rois, totals)
+            rois, totals, features = by_level(extractor, maps, rois, totals)
             logits, deltas = head(features)
             totals = logits if totals is None else totals + logits
-            boxes = _decoded(head.bbox_coder, rois, deltas, limits)
+            boxes = decoded(head.bbox_coder, rois, deltas, limits)
             if i < last:
                 rois = boxes[:, 0]
         assert totals is not None
@@ -75,7 +79,7 @@ class TwoStage(nn.Module):
         generator = self.rpn.prior_generator
         boxes, scores, levels = [], [], []
         for i, (logits, deltas) in enumerate(zip(*self.rpn(maps), strict=True)):
-            priors = _anchors(generator.base_anchors[i], generator.strides[i], logits)
+            priors = anchors(generator.base_anchors[i], generator.strides[i], logits)
             deltas = deltas[0].permute(1, 2, 0).reshape(-1, 4)
             logits = logits[0].permute(1, 2, 0).reshape(-1, self.rpn.cls_out_channels)
             is_sigmoid = self.rpn.use_sigmoid_cls
@@ -84,7 +88,7 @@ class TwoStage(nn.Module):
                 count = torch.sym_min(score.shape[0], cfg.nms_pre)  # type: ignore[no-untyped-call]
                 score, best = score.topk(count)
                 deltas, priors = deltas[best], priors[best]
-            boxes.append(_decoded(self.rpn.bbox_coder, priors, deltas, limits)[:, 0])
+            boxes.append(decoded(self.rpn.bbox_coder, priors, deltas, limits)[:, 0])
             scores.append(score)
             levels.append(torch.full_like(score, i))
         box, score, level = torch.cat(boxes), torch.cat(scores), torch.cat(levels)
@@ -93,7 +97,7 @@ class TwoStage(nn.Module):
             sides = box[:, 2:] - box[:, :2]
             kept = (sides > least).all(1).nonzero()[:, 0]
             box, score, level = box[kept], score[kept], level[kept]
-        kept = _nms(box, score, level, cfg.nms, cfg.max_per_img)
+        kept = suppressed(box, score, level, cfg.nms, cfg.max_per_img)
         return box[kept]
 
     def _detections(self, boxes: Tensor, scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -106,18 +110,18 @@ class TwoStage(nn.Module):
         region, label = (scores > self.rcnn_cfg.score_thr).nonzero().unbind(1)
         score = scores[region, label]
         box = boxes[region, label] if boxes.shape[1] > 1 else boxes[region, 0]
-        kept = _nms(box, score, label, self.rcnn_cfg.nms, self.rcnn_cfg.max_per_img)
+        kept = suppressed(box, score, label, self.rcnn_cfg.nms, self.rcnn_cfg.max_per_img)
         return box[kept], score[kept], label[kept]
 
     def _with_masks(self, maps: Sequence[Tensor], found: dict[str, Tensor]) -> dict[str, Tensor]:
         total: Tensor | None = None
         extra = torch.stack([found["scores"], found["labels"].float()], 1)
-        boxes, sorted_, features = _by_level(self.mask_extractors[0], maps, found["boxes"], extra)
+        boxes, sorted_, features = by_level(self.mask_extractors[0], maps, found["boxes"], extra)
         assert sorted_ is not None
         scores, labels = sorted_[:, 0], sorted_[:, 1].long()
         for i, head in enumerate(self.mask_heads):
             if i:  # the order stays: the same boxes are sorted by the same rule
-                _, _, features = _by_level(self.mask_extractors[i], maps, boxes, None)
+                _, _, features = by_level(self.mask_extractors[i], maps, boxes, None)
             logits = head(features)
             each = torch.arange(labels.shape[0], device=labels.device)
             which = torch.zeros_like(labels) if head.class_agnostic else labels
@@ -128,85 +132,6 @@ class TwoStage(nn.Module):
         return dict(boxes=boxes, scores=scores, labels=labels, masks=masks)
 
 
-def _anchors(base: Tensor, stride: tuple[int, int], grid: Tensor) -> Tensor:
-    """Anchors of a level, (cells * anchors, 4), as `AnchorGenerator` makes them."""
-    rows, columns = grid.shape[2:]
-    y = torch.arange(rows, dtype=torch.float32) * stride[1]
-    x = torch.arange(columns, dtype=torch.float32) * stride[0]
-    xs, ys = x[None].expand(rows, columns), y[:, None].expand(rows, columns)
-    shifts = torch.stack([xs, ys, xs, ys], -1).reshape(-1, 1, 4)
-    return (shifts + base[None]).reshape(-1, 4)
-
-
-def _decoded(coder: Any, boxes: Tensor, deltas: Tensor, limits: Tensor) -> Tensor:
-    """Boxes moved by what a head predicts, (n, classes or 1, 4), as `DeltaXYWHBBoxCoder` does."""
-    moves = deltas.reshape(deltas.shape[0], deltas.shape[1] // 4, 4)
-    moves = moves * moves.new_tensor(coder.stds) + moves.new_tensor(coder.means)
-    low, high = boxes[:, None, :2], boxes[:, None, 2:]
-    centres, sides = (low + high) * 0.5, high - low
-    bound = abs(math.log(16 / 1000))
-    centres = centres + sides * moves[..., :2]
-    sides = sides * moves[..., 2:].clamp(-bound, bound).exp()
-    moved = torch.cat([centres - sides * 0.5, centres + sides * 0.5], -1)
-    if not coder.clip_border:
-        return moved
-    return torch.minimum(moved.clamp(min=0), limits)
-
-
-def _nms(boxes: Tensor, scores: Tensor, groups: Tensor, cfg: Any, most: int) -> Tensor:
-    """Places of the boxes that overlap no better one of their group, best first; `batched_nms`."""
-    from torchvision.ops import nms
-
-    corner = torch.cat([boxes.flatten(), boxes.new_zeros(1)]).max()
-    apart = boxes
-    if not cfg.get("class_agnostic", False):
-        apart = boxes + (groups.to(boxes) * (corner + 1))[:, None]
-    kept: Tensor = nms(apart, scores, cfg["iou_threshold"])
-    return kept[:most] if most > 0 else kept
-
-
-def _by_level(
-    extractor: Any, maps: Sequence[Tensor], boxes: Tensor, more: Tensor | None
-) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Features of regions, sorted by their level.
-
-    Args:
-        extractor: `SingleRoIExtractor`.
-        maps: Of all levels.
-        boxes: Shape (n, 4).
-        more: Something else of each box, to be sorted likewise.
-
-    Returns:
-        Boxes, the other thing, and features (n, C, h, w), in one order.
-    """
-    from torchvision.ops import roi_align
-
-    layers = extractor.roi_layers
-    if len(layers) == 1:
-        places = [torch.arange(boxes.shape[0], device=boxes.device)]
-    else:
-        scale = ((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])).sqrt()
-        level = (scale / extractor.finest_scale + 1e-6).log2().floor()
-        level = level.clamp(0, len(layers) - 1)
-        places = [(level == i).nonzero()[:, 0] for i in range(len(layers))]
-    parts = []
-    for layer, image, place in zip(layers, maps, places, strict=False):
-        own = boxes[place]
-        rois = torch.cat([torch.zeros_like(own[:, :1]), own], 1)
-        parts.append(
-            roi_align(
-                image,
-                rois,
-                layer.output_size,
-                layer.spatial_scale,
-                layer.sampling_ratio,
-                layer.aligned,
-            )
-        )
-    order = torch.cat(places)
-    return boxes[order], None if more is None else more[order], torch.cat(parts)
-
-
 def twin(model: Any, cfg: Mapping[str, Any]) -> nn.Module:
     """The twin of a two-stage detector.
 
@@ -214,16 +139,16 @@ def twin(model: Any, cfg: Mapping[str, Any]) -> nn.Module:
         SetupError: A part of it cannot be exported.
     """
     roi, rpn = model.roi_head, model.rpn_head
-    _require("roi_head", roi, "StandardRoIHead", "CascadeRoIHead")
-    _require("rpn_head", rpn, "RPNHead")
-    _require("rpn_head.anchor_generator", rpn.prior_generator, "AnchorGenerator")
+    require_kind("roi_head", roi, "StandardRoIHead", "CascadeRoIHead")
+    require_kind("rpn_head", rpn, "RPNHead")
+    require_kind("rpn_head.anchor_generator", rpn.prior_generator, "AnchorGenerator")
     several = type(roi).__name__ == "CascadeRoIHead"
     boxes = list(roi.bbox_head) if several else [roi.bbox_head]
     extractors = list(roi.bbox_roi_extractor) if several else [roi.bbox_roi_extractor]
     if roi.with_shared_head:
         raise SetupError("roi_head.shared_head cannot be exported; expected none")
     for i, head in enumerate(boxes):
-        _require(
+        require_kind(
             "bbox_head",
             head,
             *("BBoxHead", "ConvFCBBoxHead", "Shared2FCBBoxHead", "Shared4Conv1FCBBoxHead"),
@@ -233,36 +158,46 @@ def twin(model: Any, cfg: Mapping[str, Any]) -> nn.Module:
                 f"{type(head.loss_cls).__name__} of bbox_head has an activation of its own; "
                 "expected CrossEntropyLoss to export it"
             )
+        require_value("bbox_head.with_reg", head.with_reg, True)
+        require_value("bbox_head.with_cls", head.with_cls, True)
+        require_value("bbox_head.predict_box_type", head.predict_box_type, "hbox")
         if i < len(boxes) - 1 and not head.reg_class_agnostic:
             raise SetupError("bbox_head.reg_class_agnostic=False in a cascade; expected True")
     mask_extractors = []
     if roi.with_mask:
         heads = roi.mask_head if isinstance(roi.mask_head, nn.ModuleList) else [roi.mask_head]
         for head in heads:
-            _require("mask_head", head, "FCNMaskHead")
+            require_kind("mask_head", head, "FCNMaskHead")
+            if head.upsample_method == "carafe":
+                raise SetupError(
+                    "mask_head.upsample_cfg type 'carafe' cannot be exported; expected 'deconv', "
+                    "'nearest', 'bilinear' or None"
+                )
+        threshold = model.test_cfg.rcnn.mask_thr_binary
+        if threshold < 0:
+            raise SetupError(
+                f"test_cfg.rcnn.mask_thr_binary {threshold}; expected 0 to 1 to export it: masks "
+                "are of True and False"
+            )
         found = roi.mask_roi_extractor
         mask_extractors = list(found) if isinstance(found, nn.ModuleList) else [found]
     for extractor in (*extractors, *mask_extractors):
-        _require("roi_extractor", extractor, "SingleRoIExtractor")
+        require_kind("roi_extractor", extractor, "SingleRoIExtractor")
         for layer in extractor.roi_layers:
             if type(layer).__name__ != "RoIAlign" or layer.pool_mode != "avg":
                 raise SetupError(f"{layer} of roi_extractor; expected RoIAlign that averages")
     for coder in (rpn.bbox_coder, *(head.bbox_coder for head in boxes)):
-        _require("bbox_coder", coder, "DeltaXYWHBBoxCoder")
+        require_kind("bbox_coder", coder, "DeltaXYWHBBoxCoder")
         if coder.add_ctr_clamp:
             raise SetupError("bbox_coder.add_ctr_clamp=True; expected False to export it")
     for name in ("rpn", "rcnn"):
-        nms = model.test_cfg[name].nms
-        if nms.get("type", "nms") != "nms" or "iou_threshold" not in nms:
+        nms = model.test_cfg[name].get("nms") or {}
+        if nms.get("type", "nms") != "nms" or not {"iou_threshold"} <= set(nms) <= _NMS:
             raise SetupError(
                 f"test_cfg.{name}.nms {dict(nms)}; expected dict(type='nms', iou_threshold=...) "
-                "to export it"
+                "to export it, and at most class_agnostic with it"
             )
+    most = model.test_cfg.rpn.max_per_img
+    if most < 1:
+        raise SetupError(f"test_cfg.rpn.max_per_img {most}; expected 1 or more to export it")
     return TwoStage(model, boxes, extractors).eval()
-
-
-def _require(name: str, part: Any, *kinds: str) -> None:
-    if type(part).__name__ not in kinds:
-        raise SetupError(
-            f"{name} {type(part).__name__} cannot be exported; expected {' or '.join(kinds)}"
-        )

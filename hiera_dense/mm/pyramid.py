@@ -22,7 +22,8 @@ from hiera_dense.model.checks import is_int, require_int
 _STRIDES = (4, 8, 16, 32)
 
 # LayerNorm over the channels of (B, C, H, W) maps, which configs ask for in the RoI heads of
-# ViTDet's recipe: neither mmcv nor mmdet register one.
+# ViTDet's recipe: neither mmcv nor mmdet register one. What it returns is contiguous in NHWC, so it
+# must not be the last layer of a neck before RoI heads (see `SimplePyramid.forward`).
 MODELS.register_module(name="LN2d", module=LayerNorm2d)
 
 
@@ -81,7 +82,7 @@ class SimplePyramid(BaseModule):
             Maps of shape (B, C_out, h * in_stride / stride, w * in_stride / stride), rounded up,
             stride 4, 8, ... That is ceil(H / stride) if the sides of the image are multiples of
             `in_stride`, as the hosts' preprocessors pad them; else finer levels reach beyond the
-            end of the image as far as the map itself does.
+            end of the image as far as the map itself does. They are contiguous.
 
         Raises:
             SetupError: There is not one map, or it has other channels.
@@ -96,7 +97,8 @@ class SimplePyramid(BaseModule):
         if x.ndim != 4 or x.shape[1] != self.in_channels:
             expected = f"(B, {self.in_channels}, h, w)"
             raise SetupError(f"SimplePyramid got a map of {tuple(x.shape)}; expected {expected}")
-        maps = [level(x) for level in self.levels]
+        # The norms leave maps in NHWC, and mmcv's RoIAlign reads any map as if it were NCHW.
+        maps = [level(x).contiguous() for level in self.levels]
         while len(maps) < self.num_outs:
             maps.append(F.max_pool2d(maps[-1], kernel_size=1, stride=2))
         return tuple(maps)

@@ -13,6 +13,7 @@ from hiera_dense.data.images import read_image
 from hiera_dense.errors import CheckpointError, DataError, shown
 from hiera_dense.predict.cropping import cropped
 from hiera_dense.predict.found import Array, Crop, Task
+from hiera_dense.predict.least_size import LeastSize
 from hiera_dense.predict.palette import palette_for
 from hiera_dense.predict.pasting import paste, resize_mask, resized
 from hiera_dense.predict.results import Result
@@ -74,6 +75,7 @@ class ExportedModel:
         self._masks: str | None = None if masks is None else str(masks["of"])
         self._threshold = 0.0 if masks is None else float(masks["threshold"])
         self._divisor = int(meta["divisor"])
+        self._least_size = LeastSize(meta.get("cells"), self._divisor)
 
     def run(self, names: Sequence[str], inputs: dict[str, Array]) -> list[Array]:
         """Outputs of the graph, by name.
@@ -114,8 +116,14 @@ class ExportedModel:
         return [self._predict(image, score) for image in images]
 
     def inputs(self, image: Array) -> dict[str, Array]:
-        """What the graph takes for an image, by name."""
-        pixels = self._prepared(image).transpose(2, 0, 1)[None]
+        """What the graph takes for an image, by name.
+
+        Raises:
+            DataError: The image is too small for the model.
+        """
+        prepared = self._prepared(image)
+        self._least_size.check(image.shape[:2], prepared.shape[:2])
+        pixels = prepared.transpose(2, 0, 1)[None]
         inputs = {"image": np.ascontiguousarray(pixels.astype(self._dtype))}
         if self.task == "segmentation":
             inputs["size"] = np.array(image.shape[:2], np.int64)

@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
@@ -76,7 +77,8 @@ class HostModel:
         self.channels = int(backbone.get("in_channels", 3))
         self.classes = trained.classes
         self.palette = palette_for(len(trained.classes), trained.palette)
-        settings, pipeline = dict(trained.model), list(trained.pipeline)
+        # A copy, since DINO's constructor writes into it.
+        settings, pipeline = deepcopy(trained.model), list(trained.pipeline)
         if tile is not None:
             settings, pipeline = _in_patches(trained, tile)
         self.task = TASKS[trained.scope]

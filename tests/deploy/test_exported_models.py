@@ -1,99 +1,20 @@
-"""Whole models as ONNX files beside the same models in PyTorch, and files that are none of ours."""
+"""Files that are none of ours, options of the command, and how images and masks are resized."""
 
 import json
-import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from support.common import small_network
 from support.training import run_in_process
 
 from hiera_dense import Predictor
 from hiera_dense.cli import export as command
-from hiera_dense.deploy.comparing import Comparison
-from hiera_dense.errors import CheckpointError, SetupError
+from hiera_dense.errors import CheckpointError
 from hiera_dense.mm.backbone import HieraBackbone
 from hiera_dense.predict import export, onnx_model, pasting
-
-KINDS = ("upernet", "mask-rcnn", "cascade", "boxes")  # of conftest.py
-Of = Callable[[str], Path]
-RUN = """
-import sys
-from hiera_dense import Predictor
-result = Predictor({model!r})({image!r}, score=0.0)
-heavy = ("torch", "timm", "mmengine", "mmcv", "mmdet", "mmseg")
-print(len(result), [name for name in heavy if name in sys.modules])
-"""
-
-
-@pytest.fixture(scope="module")
-def images(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Twenty of several sizes, one of them turned by its EXIF tag."""
-    folder = tmp_path_factory.mktemp("images")
-    found = sorted((toy / "instances" / "val").iterdir())
-    for number in range(20):
-        opened = Image.open(found[number % len(found)]).convert("RGB")
-        width, height = opened.size
-        part = (number, 0, width - 7 * (number % 3), height - 11 * (number % 5))
-        exif = Image.Exif()
-        if number == 19:
-            exif[0x0112] = 6
-        opened.crop(part).save(folder / f"{number:02d}.png", exif=exif)
-    return sorted(folder.iterdir())
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_file_finds_what_pytorch_finds(
-    kind: str, checkpoint: Of, exported: Of, images: list[Path]
-) -> None:
-    theirs, ours = Predictor(checkpoint(kind), score=0.0), Predictor(exported(kind), score=0.0)
-    assert (ours.task, ours.classes, ours.palette) == (theirs.task, theirs.classes, theirs.palette)
-    compared = Comparison(ours.task)
-    for image in images:
-        compared.add(ours(image), theirs(image))
-    assert compared.is_equal, str(compared)
-    assert compared.images == 20
-    assert len(set(compared.sizes)) > 5
-    assert compared.all > 100
-    assert compared.mask > 0.99
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", ["upernet", "mask-rcnn"])
-def test_a_file_runs_without_torch_and_the_hosts(
-    kind: str, exported: Of, images: list[Path]
-) -> None:
-    code = RUN.format(model=str(exported(kind)), image=str(images[0]))
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert run.stdout.split(maxsplit=1)[1].strip() == "[]"
-
-
-@pytest.mark.slow
-def test_an_image_without_objects(exported: Of, tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
-    model = onnx.load(exported("mask-rcnn"))
-    assert Predictor(exported("mask-rcnn"))(np.zeros((40, 50, 3), np.uint8), score=1.0).counts == {}
-    assert {node.domain for node in model.graph.node} <= {"", "ai.onnx"}
-    assert not model.functions
-
-
-@pytest.mark.slow
-def test_options_of_a_file_are_checked(exported: Of) -> None:
-    path = exported("upernet")
-    for options, message in (
-        (dict(tta=True), "tta with .*expected none of them with an exported model"),
-        (dict(tile=256, half=True), "half, tile with "),
-        (dict(weights="a.pth"), "weights with "),
-        (dict(device="tpu"), "device 'tpu'; expected cpu, or cuda with onnxruntime-gpu"),
-    ):
-        with pytest.raises(SetupError, match=message):
-            Predictor(path, **options)
 
 
 def bare(path: Path, meta: str | None) -> Path:

@@ -1,9 +1,10 @@
 """DINO and Mask2Former as graphs: what the hosts predict, in PyTorch and in onnxruntime."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from mmcv.ops.multi_scale_deform_attn import (
@@ -13,92 +14,26 @@ from mmcv.ops.multi_scale_deform_attn import (
 from mmdet.models.seg_heads import MaskFormerFusionHead
 from mmdet.structures import DetDataSample
 from mmengine.config import Config
-from support.common import ROOT
-from support.saved import random_model
-from support.training import DELTA
+from support.spread import image
 from torch import Tensor, nn
-from torch.export import Dim
 from torch.nn import functional as F
 
-from hiera_dense.data.folders import VARIABLE
+from hiera_dense import Predictor
 from hiera_dense.deploy import attention, dino, mask2former
 from hiera_dense.deploy.graph import Prepare, Size
-from hiera_dense.errors import SetupError
+from hiera_dense.errors import DataError
+from hiera_dense.mm.trained import read_trained
+from hiera_dense.predict.hosts import HostModel
 
-HEAD = (
-    "in_channels=dims, num_queries=30, transformer_decoder=dict(num_layers=4), "
-    "pixel_decoder=dict(encoder=dict(num_layers=1))"
-)
-KINDS = {
-    "dino": (
-        "dino/dino-4scale_hiera-t_1xb2-200i_coco-folder.py",
-        "neck=dict(in_channels=dims[1:]), num_queries=60, test_cfg=dict(max_per_img=40), "
-        "encoder=dict(num_layers=2), decoder=dict(num_layers=2)",
-    ),
-    "instances": (
-        "mask2former/mask2former_hiera-t_1xb2-200i_coco-folder.py",
-        f"panoptic_head=dict({HEAD}), test_cfg=dict(max_per_image=25)",
-    ),
-    "classes": (
-        "mask2former/mask2former_hiera-t_1xb4-200i_mask-folder-256x256.py",
-        f"decode_head=dict({HEAD})",
-    ),
-}
-TRACED = (300, 410)  # px
-SIZES = ((256, 256), (353, 290))
+Of = Callable[[str], Path]
+KINDS = ("dino", "instances", "classes")  # of support/small_models.py
+SIZES = ((96, 128), (256, 256), (353, 290))  # px
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory: pytest.TempPathFactory, toy: Path) -> dict[str, Any]:
+def models(checkpoint: Of) -> dict[str, Any]:
     """A small model of each kind, with random weights."""
-    folder = tmp_path_factory.mktemp("configs")
-    built = {}
-    for kind, (base, heads) in KINDS.items():
-        path = folder / f"{kind}.py"
-        path.write_text(DELTA.format(base=ROOT / "configs" / base, heads=heads))
-        os.environ[VARIABLE] = str(toy / ("segments" if kind == "classes" else "instances"))
-        try:
-            cfg = Config.fromfile(path)
-        finally:
-            del os.environ[VARIABLE]
-        built[kind] = random_model(cfg, 0.05).eval()
-    for kind, part in (("instances", "panoptic_head"), ("classes", "decode_head")):
-        _centre(built[kind], getattr(built[kind], part))
-    return built
-
-
-@torch.no_grad()
-def _centre(model: Any, head: Any) -> None:
-    """Keep queries apart, and spread their masks and classes around 0."""
-    for layer in head.transformer_decoder.layers:
-        for name, parameter in layer.named_parameters():
-            if "out_proj" in name or "ffn" in name:
-                parameter *= 0.2
-    maps = model.extract_feat(image((256, 256)))
-    decoder = head.pixel_decoder
-    decoder.mask_feature.bias -= decoder(maps)[0].mean((0, 2, 3))
-    embedded: list[Tensor] = []
-    handle = head.mask_embed.register_forward_hook(lambda *args: embedded.append(args[2][0]))
-    head(maps, [])
-    handle.remove()
-    _spread(head.mask_embed[-1], embedded[-1], 0.2)
-    _spread(head.cls_embed, head(maps, [])[0][-1][0], 1.5)
-
-
-def _spread(layer: nn.Linear, outputs: Tensor, deviation: float) -> None:
-    """Give the outputs of a layer the mean 0 and a standard deviation, over queries."""
-    scale = deviation / outputs.std(0).mean()
-    layer.bias -= outputs.mean(0)
-    layer.bias *= scale
-    layer.weight *= scale
-
-
-def image(size: Size) -> Tensor:
-    """An image with coarse and fine structure, as the hosts read it."""
-    generator = torch.Generator().manual_seed(size[0])
-    coarse = torch.randn(1, 3, 18, 18, generator=generator)
-    fine = torch.randn(1, 3, *size, generator=generator)
-    return (F.interpolate(coarse, size, mode="bicubic") * 80 + fine * 20 + 120).clamp(0, 255)
+    return {kind: HostModel(read_trained(checkpoint(kind)), "cpu")._model for kind in KINDS}
 
 
 def twin_of(kind: str, model: Any) -> nn.Module:
@@ -205,68 +140,41 @@ def test_boxes_and_quality_of_masks_are_those_of_the_host() -> None:
 def test_twin_predicts_what_the_host_predicts(kind: str, models: dict[str, Any]) -> None:
     model = models[kind]
     twin, prepare = twin_of(kind, model), Prepare(model.data_preprocessor, 3)
-    for size in (TRACED, *SIZES):
+    for size in SIZES:
         prepared = prepare(image(size))
         with torch.no_grad():
             expected = predicted(kind, model, prepared, size)
             assert_same(twin(prepared, size), expected, pixels=1e-2)
 
 
-class _Padded(nn.Module):
-    """A twin with the preprocessing before it."""
-
-    def __init__(self, prepare: Prepare, twin: nn.Module) -> None:
-        super().__init__()
-        self.prepare = prepare
-        self.twin = twin
-
-    def forward(self, image: Tensor) -> dict[str, Tensor]:
-        return self.twin(self.prepare(image), (image.shape[2], image.shape[3]))
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_finds_what_pytorch_finds(kind: str, exported: Of, compared: Callable) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = exported(kind)
+    sums = compared(kind, path)
+    assert sums.is_equal, str(sums)
+    assert sums.mask > 0.99
+    assert {node.domain for node in onnx.load(path).graph.node} == {""}  # standard operators only
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_one_onnx_file_predicts_what_the_host_predicts_at_any_size(
-    kind: str, models: dict[str, Any], tmp_path: Path
+def test_a_wrong_graph_is_refused(
+    exported: Of, compared: Callable, resizing_wrongly: Callable
 ) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    model = models[kind]
-    prepare = Prepare(model.data_preprocessor, 3)
-    network = _Padded(prepare, twin_of(kind, model)).eval()
-    with torch.no_grad():
-        names = list(network(image(SIZES[0])))
-        program = torch.export.export(
-            network,
-            (image(TRACED),),
-            dynamic_shapes={"image": {2: Dim.DYNAMIC, 3: Dim.DYNAMIC}},
-            strict=False,
-        )
-        onnx = torch.onnx.export(program, (), dynamo=True, opset_version=20, verbose=False)
-    assert onnx is not None
-    onnx.save(tmp_path / "model.onnx")
-    assert {node.domain for node in onnx.model.graph} == {""}  # standard operators only
-    session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
-    for size in (TRACED, *SIZES, (417, 545)):
-        values = session.run(None, {"image": image(size).numpy()})
-        found = dict(zip(names, map(torch.from_numpy, values), strict=True))
-        with torch.no_grad():
-            expected = predicted(kind, model, prepare(image(size)), size)
-        assert_same(found, expected, pixels=0.1)
+    assert not compared("instances", resizing_wrongly(exported("instances"))).is_equal
 
 
-def test_models_that_cannot_be_exported_are_refused(models: dict[str, Any]) -> None:
-    model = models["classes"]
-    mode = model.test_cfg["mode"]
-    model.test_cfg["mode"] = "slide"
-    try:
-        with pytest.raises(SetupError, match="expected 'whole'"):
-            mask2former.twin(model, {})
-    finally:
-        model.test_cfg["mode"] = mode
-    fusion = models["instances"].panoptic_fusion_head
-    fusion.test_cfg["instance_on"] = False
-    try:
-        with pytest.raises(SetupError, match="expected True"):
-            mask2former.twin(models["instances"], {})
-    finally:
-        fusion.test_cfg["instance_on"] = True
+@pytest.mark.slow
+def test_an_image_of_fewer_cells_than_queries_is_named(exported: Of) -> None:
+    predictor = Predictor(exported("dino"))
+    for size, message in (
+        (
+            (9, 300),
+            "image of 9 x 300 px, and of 5 x 160 px when resized; expected at least 96 x",
+        ),
+        ((10, 160), "image of 10 x 160 px; expected at least 96 x 96 px, or .* has 30 queries"),
+    ):
+        with pytest.raises(DataError, match=message):
+            predictor(np.zeros((*size, 3), np.uint8))
+    predictor(np.zeros((48, 160, 3), np.uint8))

@@ -72,6 +72,18 @@ def test_shapes_behind_a_backbone_and_gradients(size: tuple[int, int]) -> None:
         assert not unreached
 
 
+def test_regions_are_pooled_from_where_they_are() -> None:
+    from mmcv.ops import roi_align as of_mmcv
+    from torchvision.ops import roi_align as of_torchvision
+
+    regions = torch.tensor([[0, 5.0, 9.0, 70.0, 100.0], [1, 40.0, 3.0, 120.0, 60.0]])
+    maps = pyramid()((torch.randn(2, 32, 3, 4),))
+    for scale, one in zip((1 / 4, 1 / 8, 1 / 16, 1 / 32, 1 / 64), maps, strict=True):
+        pooled = of_mmcv(one, regions, (7, 7), scale, 0, "avg", True)
+        theirs = of_torchvision(one, regions, (7, 7), scale, 0, aligned=True)
+        assert relative_error(pooled, theirs) < 1e-6
+
+
 @pytest.mark.parametrize("in_stride", [4, 8, 16])
 def test_a_map_of_another_stride(in_stride: int) -> None:
     x = torch.randn(1, 32, 7, 5)
