@@ -141,13 +141,13 @@ def twin_of(model: nn.Module, cfg: dict[str, Any]) -> nn.Module:
     from hiera_dense.deploy import classifier, dino, mask2former, segmenter, two_stage
 
     twins = {
-        "HieraClassifier": classifier.twin,
         "DINO": dino.twin,
         "Mask2Former": mask2former.twin,
         "EncoderDecoder": segmenter.twin,
         "FasterRCNN": two_stage.twin,
         "MaskRCNN": two_stage.twin,
         "CascadeRCNN": two_stage.twin,
+        "HieraClassifier": classifier.twin,
     }
     kind = type(model).__name__
     if kind not in twins:

@@ -12,7 +12,10 @@ from mmengine.registry import MODELS, DefaultScope
 from support.small_models import settings
 
 from hiera_dense.deploy.export import twin_of
+from hiera_dense.deploy.refusing import require_one_size
+from hiera_dense.deploy.steps import one_size, steps_of
 from hiera_dense.errors import SetupError
+from hiera_dense.mm.backbone import HieraBackbone
 
 Change = Callable[[ConfigDict], Any]
 Built = Callable[..., Any]
@@ -62,13 +65,6 @@ def built(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
                 m.decode_head.pop("pool_scales"),
             ),
             r"decode_head DAHead cannot be exported, since its predict\(\) is its own; expected",
-        ),
-        (
-            "upernet",
-            lambda m: m.backbone.update(
-                window_spec="auto", arch=dict(m.backbone.arch, global_att_blocks=(2,))
-            ),
-            "window_spec 'auto' cannot be exported for .* of any size: .*; expected a number for each",
         ),
         (
             "mask-rcnn",
@@ -142,7 +138,10 @@ def built(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
         ),
         (
             "dino",
-            lambda m: m.bbox_head.update(loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=False)),
+            lambda m: (
+                m.bbox_head.pop("loss_cls"),
+                m.bbox_head.update(loss_cls=dict(type="CrossEntropyLoss", use_sigmoid=False)),
+            ),
             "bbox_head.loss_cls.use_sigmoid=False cannot be exported; expected True",
         ),
         (
@@ -232,3 +231,42 @@ def test_models_of_other_kinds_are_refused(built: Built) -> None:
     model = RetinaNet.__new__(RetinaNet)
     with pytest.raises(SetupError, match="RetinaNet cannot be exported; expected DINO, Mask"):
         twin_of(model, {})
+
+
+def test_windows_that_follow_the_image_need_one_size() -> None:
+    arch = dict(embed_dim=16, num_heads=1, stages=(1, 1, 1, 1), global_att_blocks=(2,))
+    backbone = HieraBackbone(arch, window_spec="auto")
+    message = "window_spec 'auto' cannot be exported for images of any size: .*; expected a number"
+    with pytest.raises(SetupError, match=message):
+        require_one_size(backbone, None)
+    assert require_one_size(backbone, (320, 640)) == (320, 640)
+    assert require_one_size(HieraBackbone(arch), (320, 640)) is None
+
+
+@pytest.mark.parametrize(
+    ("transforms", "size"),
+    [
+        ([dict(type="Resize", scale=(640, 320))], (320, 640)),
+        ([dict(type="Resize", scale=(640, 320), keep_ratio=True)], None),
+        ([dict(type="Resize", scale=(640, 320)), dict(type="Pad", size=(672, 300))], (320, 672)),
+        (
+            [
+                dict(type="Resize", scale=(640, 640), keep_ratio=True),
+                dict(type="Pad", size=(640, 640)),
+            ],
+            (640, 640),
+        ),
+        (
+            [
+                dict(type="Resize", scale=(1333, 800), keep_ratio=True),
+                dict(type="Pad", size=(1333, 800)),  # an upright image is higher
+            ],
+            None,
+        ),
+        ([], None),
+    ],
+)
+def test_which_images_have_one_size(
+    transforms: list[dict[str, Any]], size: tuple[int, int] | None
+) -> None:
+    assert one_size(steps_of(transforms)) == size

@@ -62,7 +62,7 @@ KINDS = {
         "neck=dict(_delete_=True, type='hiera_dense.SimplePyramid', in_channels=128, "
         "out_channels=32, num_outs=4), " + ROI.format(anchors=FOUR, strides="[4, 8, 16, 32]"),
     ),
-    # Faster R-CNN, in BGR, with padding to one size, which its windows follow; regions from one map.
+    # Faster R-CNN, in BGR, padded to one size, which its windows follow; regions from one map.
     "boxes": Kind(
         DETECTOR,
         "neck=dict(in_channels=dims[1:3], out_channels=32, num_outs=2), "
