@@ -46,7 +46,8 @@ def check_model(model: nn.Module, cfg: Mapping[str, Any]) -> None:
         cfg: Its config.
 
     Raises:
-        SetupError: Channels, or the number of maps, differ; the message has both.
+        SetupError: Channels, or the number of maps, differ; the message has both. Or RoI heads
+            would get maps that mmcv reads wrongly.
     """
     given = _given_by(model, cfg)
     if given is None:
@@ -208,6 +209,11 @@ def _check_roi_head(roi_head: Any, kind: str, given: _Maps) -> None:
         if type(extractor).__name__ != "SingleRoIExtractor":
             continue
         levels = given.channels[: extractor.num_inputs]
+        if not all(m.is_contiguous() for m in given.maps[: extractor.num_inputs]):
+            raise SetupError(
+                f"{given.source} gives maps that lie in memory as NHWC, which the RoIAlign of mmcv "
+                "reads as NCHW; expected contiguous maps: no norm such as LN2d may be last"
+            )
         # With one map an extractor passes its channels on, whatever it declares.
         cut = extractor.out_channels if len(levels) > 1 else levels[0]
         if _differ(cut, levels):

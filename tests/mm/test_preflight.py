@@ -44,6 +44,10 @@ CHANNELS = {
         "rpn_head.in_channels 64, the neck gives maps of [128, 128, 128, 128, 128] channels; "
         "expected the same"
     ),
+    ("mmdet", "model.neck.norm_cfg.type=hiera_dense.LN2d"): (
+        "the neck gives maps that lie in memory as NHWC, which the RoIAlign of mmcv reads as NCHW; "
+        "expected contiguous maps: no norm such as LN2d may be last"
+    ),
     ("mmdet", "model.roi_head.bbox_roi_extractor.out_channels=64"): (
         "roi_head.bbox_roi_extractor.out_channels 64, the neck gives maps of [128, 128, 128, 128] "
         "channels; expected the same"
