@@ -43,7 +43,7 @@ setup(
     long_description_content_type="text/markdown",
     license="Apache-2.0",
     packages=find_packages(include=["hiera_dense*"]),
-    package_data={"hiera_dense": ["py.typed"]},
+    package_data={"hiera_dense": ["py.typed"], "hiera_dense.report": ["*.html"]},
     entry_points={"console_scripts": ["hiera-dense = hiera_dense.__main__:main"]},
     cmdclass={"build_py": BuildWithRecipes},
     python_requires=">=3.11",

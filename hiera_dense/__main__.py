@@ -12,6 +12,8 @@ COMMANDS = {
     "evaluate": "evaluate a checkpoint, and draw what it sees",
     "predict": "find what a trained model knows in images and videos",
     "serve": "serve a trained model: a page, and an endpoint for programs",
+    "report": "write a page about a training: curves, mistakes, best and worst images",
+    "look": "write a page about a folder of your own data",
     "check-data": "look at every file of a folder of your own data",
     "convert": "tell what a file of weights is, or convert it",
     "export": "write a trained model, or a backbone, as ONNX",

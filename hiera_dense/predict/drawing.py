@@ -15,7 +15,7 @@ from hiera_dense.predict.palette import Colour
 from hiera_dense.writing import whole_file
 
 _INSIDE, _EDGE = 105, 255  # of 255: opacity of a mask and of its contour
-_UNTINTED = ("background", "_background_", "unlabeled", "void")  # classes that stay as they are
+UNTINTED = ("background", "_background_", "unlabeled", "void")  # classes that stay as they are
 _OPTIONS: dict[str, dict[str, Any]] = {  # by format
     "JPEG": dict(quality=92, subsampling=0),  # or letters are blurred
     "PNG": dict(compress_level=3),  # a third of the time, little more room
@@ -29,6 +29,7 @@ def draw(
     *,
     boxes: bool = True,
     labels: bool = True,
+    scores: bool = True,
     legend: bool = True,
     steady: bool = False,
 ) -> Image.Image:
@@ -43,7 +44,8 @@ def draw(
         result: What was found.
         image: What to draw on, RGB; None: the image of the result, or the file of its path.
         boxes: Draw the boxes of objects.
-        labels: Draw names and scores of objects.
+        labels: Draw names of objects.
+        scores: Draw scores beside the names; the truth has none.
         legend: Draw a legend below a segmentation or an image with classes.
         steady: For the frames of a video: the legend is of the same height in each.
 
@@ -61,7 +63,7 @@ def draw(
         tints = {
             label: result.palette[label]
             for label, name in enumerate(result.classes)
-            if name.lower() not in _UNTINTED
+            if name.lower() not in UNTINTED
         }
         picture = _tinted(picture, result.segmentation, tints, max(1, line // 2))
         return with_legend(picture, result, tints, font_size, steady) if legend else picture
@@ -79,7 +81,8 @@ def draw(
         plates = Labels(result.size, result.boxes, font)
         for i in np.argsort(-result.scores, kind="stable"):
             name = shown(result.names[i], 40)
-            plates.place(result.boxes[i], [f"{name} {result.scores[i]:.2f}", name], colours[i])
+            with_score = [f"{name} {result.scores[i]:.2f}"] if scores else []
+            plates.place(result.boxes[i], [*with_score, name], colours[i])
         plates.draw(canvas)
     return picture
 

@@ -67,7 +67,7 @@ class HostModel:
         tile: int | None = None,
         tta: bool = False,
     ) -> None:
-        self.device = _device(device)
+        self.device = device_of(device)
         if half and self.device.type != "cuda":
             raise SetupError(f"half on {self.device}; expected a GPU of CUDA")
         self._half = half
@@ -86,9 +86,7 @@ class HostModel:
             raise SetupError(f"{trained.name}: in_channels {self.channels}; expected 3: images")
         self._lock = threading.Lock()
         with building(), DefaultScope.overwrite_default_scope(trained.scope):
-            with no_larger_than(trained.state) if trained.is_strange else nullcontext():
-                network = MODELS.build(ConfigDict(settings))
-            fill_whole(network, trained.state)
+            network = network_of(trained, settings)
             if tta:
                 network, pipeline = _augmented(trained, network)
             self._reader, self._prepare = _split(trained, pipeline)
@@ -196,7 +194,29 @@ class HostModel:
         )
 
 
-def _device(name: str | None) -> torch.device:
+def network_of(trained: Trained, settings: dict[str, Any] | None = None) -> Any:
+    """The network of a trained model, filled; to be called in the scope of its host.
+
+    Args:
+        trained: What was read from the disk.
+        settings: Of the model, in place of its own.
+
+    Raises:
+        SetupError: It is far larger than its weights.
+        CheckpointError: The weights are not those of the model.
+    """
+    with no_larger_than(trained.state) if trained.is_strange else nullcontext():
+        network = MODELS.build(ConfigDict(settings or trained.model))
+    fill_whole(network, trained.state)
+    return network
+
+
+def device_of(name: str | None) -> torch.device:
+    """The device of a name; a GPU, or else the CPU, for None.
+
+    Raises:
+        SetupError: There is no such device.
+    """
     if name is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

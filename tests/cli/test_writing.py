@@ -8,9 +8,9 @@ import pytest
 import torch
 from support.common import ROOT, small_network
 
-from hiera_dense.errors import WriteError
+from hiera_dense.errors import SetupError, WriteError
 from hiera_dense.model.hiera import Hiera
-from hiera_dense.writing import part_of, whole_file
+from hiera_dense.writing import part_of, whole_file, whole_folder
 
 SMALL = small_network(8, (1, 1, 1, 1))
 ON_A_SMALL_DISK = """
@@ -99,3 +99,48 @@ def test_a_full_disk_is_named_and_a_second_try_works(name: str, tmp_path: Path) 
     )
     assert again.returncode == 0, again.stderr
     assert names(out.parent) == [name]
+
+
+def write_page(path: Path, text: str, error: type[BaseException] | None = None) -> None:
+    with whole_folder(path, ".ours") as part:
+        (part / "index.html").write_text(text)
+        if error:
+            raise error
+
+
+def test_a_folder_takes_its_place_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "page"
+    write_page(path, "older")
+    (path / "picture.jpg").touch()
+    part_of(path).mkdir()
+    (part_of(path) / "left.txt").touch()  # by a process that was killed
+    write_page(path, "newer")
+    assert names(path) == [".ours", "index.html"]
+    assert (path / "index.html").read_text() == "newer"
+    assert names(path.parent) == ["page"]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"), [(KeyboardInterrupt, KeyboardInterrupt), (OSError, WriteError)]
+)
+def test_a_folder_that_fails_leaves_what_was_there(
+    error: type[BaseException], raised: type[BaseException], tmp_path: Path
+) -> None:
+    path = tmp_path / "page"
+    write_page(path, "older")
+    with pytest.raises(raised):
+        write_page(path, "half", error)
+    assert names(tmp_path) == ["page"]
+    assert (path / "index.html").read_text() == "older"
+
+
+def test_what_is_not_ours_is_not_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "page"
+    path.mkdir()
+    write_page(path, "into an empty folder")
+    (path / ".ours").unlink()
+    with pytest.raises(SetupError, match="is a folder of other files; expected a new folder"):
+        write_page(path, "over it")
+    assert (path / "index.html").read_text() == "into an empty folder"
+    with pytest.raises(SetupError, match="is a file; expected a new folder"):
+        write_page(path / "index.html", "over it")

@@ -61,7 +61,7 @@ def modules_of(*wings: str) -> list[str]:
             ("mmengine", *HOSTS),
             [*modules_of("model", "weights"), "hiera_dense.original", "hiera_dense.cli.convert"],
         ),
-        (HOSTS, sorted({*modules_of("mm", "predict", "deploy", "cli")} - {*OF_HOSTS})),
+        (HOSTS, sorted({*modules_of("mm", "predict", "deploy", "report", "cli")} - {*OF_HOSTS})),
     ],
     ids=["nothing", "outputs", "torch", "torch-timm", "mmengine"],
 )
@@ -111,11 +111,11 @@ THE_WAY_BACK = ("model/hub_model.py", "weights")  # when a model is asked for it
 TOP = {
     "__init__": (),
     "__main__": (),
-    "errors": ("model", "weights", "data", "mm", "predict", "deploy", "serve", "cli"),
+    "errors": ("model", "weights", "data", "mm", "predict", "deploy", "report", "serve", "cli"),
     "original": (),
     "recipes": ("mm", "cli"),
     "registry": ("mm", "cli"),
-    "writing": ("weights", "data", "mm", "predict", "cli"),
+    "writing": ("weights", "data", "mm", "predict", "report", "cli"),
 }
 
 

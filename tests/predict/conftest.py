@@ -1,33 +1,17 @@
 """Checkpoints of small models with random weights."""
 
-import os
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
-from support.saved import save
-from support.training import DELTA, DETECTOR, HEADS, SEGMENTER
-
-from hiera_dense.data.folders import VARIABLE
-
-BASES = {"mmdet": DETECTOR, "mmseg": SEGMENTER}
-FOLDERS = {"mmdet": "instances", "mmseg": "segments"}
+from support.saved import FOLDERS, save, small_config
 
 
 @pytest.fixture(scope="session")
 def configs(tmp_path_factory: pytest.TempPathFactory, toy: Path) -> dict[str, Config]:
     """A config of each host, with a trunk that is small."""
     folder = tmp_path_factory.mktemp("configs")
-    read = {}
-    for host, base in BASES.items():
-        path = folder / f"{host}.py"
-        path.write_text(DELTA.format(base=base, heads=HEADS[host]))
-        os.environ[VARIABLE] = str(toy / FOLDERS[host])
-        try:
-            read[host] = Config.fromfile(path)
-        finally:
-            del os.environ[VARIABLE]
-    return read
+    return {host: small_config(host, folder, toy / name) for host, name in FOLDERS.items()}
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Pictures of results: what is seen in them, and where."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -299,3 +300,13 @@ def test_full_disk_leaves_the_older_picture(
         found.save(path)
     assert path.read_bytes() == b"older"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_the_truth_has_no_scores(found: Result) -> None:
+    pictures = [
+        np.asarray(replace(found, scores=np.full(3, score, np.float32)).draw(scores=False))
+        for score in (0.2, 0.9)
+    ]
+    assert (pictures[0] == pictures[1]).all()
+    assert (pictures[0] != np.asarray(found.draw(labels=False))).any()  # names are there
+    assert (pictures[0] != np.asarray(found.draw())).any()
