@@ -31,7 +31,7 @@ MODELS = _child(
 )
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, "layer_decay")
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, "init_cfg")
-HOOKS = _child(root.HOOKS, "checkpoint_hook", "finite", "pictures")
+HOOKS = _child(root.HOOKS, "checkpoint_hook", "early_stopping", "finite", "pictures")
 DATASETS = _child(root.DATASETS, "datasets")
 METRICS = _child(root.METRICS, "metrics")
 TRANSFORMS = _child(root.TRANSFORMS, "transforms")

@@ -9,10 +9,11 @@ from mmengine.config import Config, ConfigDict
 from torch.distributed import is_torchelastic_launched
 
 from hiera_dense.cli.parser import make_parser
+from hiera_dense.data.choices import Given, given
 from hiera_dense.data.folders import VARIABLE
 from hiera_dense.errors import DataError, SetupError
 from hiera_dense.mm.config_file import Settings, config_path, override, read_config
-from hiera_dense.mm.record import OwnData, own_data_of
+from hiera_dense.mm.record import OwnData, Start, own_data_of, start_of
 
 
 def run_parser(description: str | None, example: str) -> argparse.ArgumentParser:
@@ -50,13 +51,16 @@ def run_parser(description: str | None, example: str) -> argparse.ArgumentParser
     return parser
 
 
-def load_config(args: argparse.Namespace, run: Path | None = None) -> Config:
+def load_config(
+    args: argparse.Namespace, run: Path | None = None, what: Given | None = None
+) -> Config:
     """The config file, or recipe, with the options of the command line applied.
 
     Args:
         args: From `run_parser`.
         run: The folder of the run that goes on or is evaluated; mmengine kept its config there.
             Own data are those of `--data`, else of that run, else of the environment.
+        what: What a recipe for own data does not choose itself. Default: what that run began with.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     if args.data:
@@ -65,7 +69,11 @@ def load_config(args: argparse.Namespace, run: Path | None = None) -> Config:
         record = _own_data_of(run, args.config)
         if record and not args.data:
             os.environ[VARIABLE] = record.root
-        cfg = read_config(args.config)
+        if what is None:
+            start = start_in(run, args.config)
+            what = Given(kept=start.choices) if start else Given()
+        with given(what):
+            cfg = read_config(args.config)
     except DataError as error:
         raise DataError(f"{args.config}: {error}") from None
     _check_own_data(args, cfg.get("own_data"), record)
@@ -88,12 +96,24 @@ class _ConfigFile(argparse.Action):
         setattr(namespace, self.dest, config_path(values))
 
 
+def start_in(run: Path | None, config: str) -> Start | None:
+    """What a run of a recipe for own data began with, if there is such a run."""
+    record = _record_in(run, config)
+    return start_of(record) if record else None
+
+
 def _own_data_of(run: Path | None, config: str) -> OwnData | None:
     """The folder that a run was trained on, if it was trained on one."""
+    record = _record_in(run, config)
+    return own_data_of(record) if record else None
+
+
+def _record_in(run: Path | None, config: str) -> Path | None:
+    """The config that mmengine kept of a run, if it is another file than the one that is read."""
     record = run / Path(config).name if run else None
     if record is None or not record.is_file() or record.samefile(config):
         return None
-    return own_data_of(record)
+    return record
 
 
 def _check_own_data(

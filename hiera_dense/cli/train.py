@@ -10,8 +10,9 @@ import hiera_dense.registry  # noqa: F401  # first: it says what to do without m
 # isort: split
 from mmengine.config import Config
 
-from hiera_dense.cli.options import default_work_dir, load_config, run_parser
+from hiera_dense.cli.options import default_work_dir, run_parser
 from hiera_dense.cli.parser import ends_with_a_message
+from hiera_dense.cli.start import add_start_options, load_start, tell_start, use_amp
 from hiera_dense.data.check import check, tell
 from hiera_dense.data.decode import reader_of
 from hiera_dense.mm.building import building
@@ -22,6 +23,7 @@ from hiera_dense.mm.preflight import check_engine, check_training
 from hiera_dense.mm.resume import checkpoint_folder, resume_from
 from hiera_dense.mm.safe_loading import refuse_code
 from hiera_dense.mm.signals import Signals, ends_with_a_way_on, only_training_in
+from hiera_dense.mm.start_weights import try_weights
 from hiera_dense.mm.whole_models import WholeModel
 
 
@@ -36,7 +38,8 @@ def check_own_data(cfg: Config) -> None:
 @ends_with_a_message
 @building()
 def main() -> None:
-    parser = run_parser(__doc__, "mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder --data data/my-cells")
+    parser = run_parser(__doc__, "mask-rcnn-own-data --data data/my-cells")
+    add_start_options(parser)
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -58,10 +61,9 @@ def main() -> None:
     run = Path(args.work_dir or default_work_dir(args.config))
     if args.resume not in (None, "auto"):
         run = Path(args.resume).parent
-    cfg = load_config(args, run if args.resume else None)
+    cfg = load_start(args, run if args.resume else None)
     if args.amp:
-        cfg.optim_wrapper.type = "AmpOptimWrapper"
-        cfg.optim_wrapper.setdefault("loss_scale", "dynamic")
+        use_amp(cfg)
     if args.auto_scale_lr:
         if "auto_scale_lr" not in cfg:
             parser.error(f"--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size")
@@ -80,6 +82,11 @@ def main() -> None:
 def _train(cfg: Config, args: argparse.Namespace, signals: Signals) -> None:
     if args.resume:
         resume_from(args.resume, cfg)
+    if is_first_process():
+        report = None
+        if not cfg.get("resume") and (args.weights or "choices" in cfg):
+            report = try_weights(cfg)
+        tell_start(cfg, report)
     if "own_data" in cfg and not args.skip_data_check:
         check_own_data(cfg)
     start_processes(cfg)

@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from hiera_dense.data.images import class_names, find_images, read_image, readable_suffixes
-from hiera_dense.data.masks import pair_masks
+from hiera_dense.data.masks import IGNORE, pair_masks, read_mask
 from hiera_dense.errors import DataError, SetupError
 
 
@@ -36,6 +36,10 @@ class MaskFolder(BaseDataset):
         DataError: An image has no mask, or there is no image.
     """
 
+    def __init__(self, **kwargs: Any) -> None:
+        self._classes_in: dict[int, list[int]] = {}
+        super().__init__(**kwargs)
+
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry for each image, sorted by path, in the form that mmseg's transforms read."""
         images, masks = (Path(self.data_prefix[key]) for key in ("img_path", "seg_map_path"))
@@ -49,6 +53,17 @@ class MaskFolder(BaseDataset):
             dict(img_path=str(image), seg_map_path=str(mask), seg_fields=[], **same)
             for image, mask in pairs.items()
         ]
+
+    def get_cat_ids(self, idx: int) -> list[int]:
+        """The classes in an image, for mmengine's `ClassBalancedDataset`, which asks twice.
+
+        Raises:
+            DataError: Its mask cannot be read.
+        """
+        if idx not in self._classes_in:
+            values = np.unique(read_mask(Path(self.get_data_info(idx)["seg_map_path"])))
+            self._classes_in[idx] = [int(value) for value in values if value != IGNORE]
+        return self._classes_in[idx]
 
 
 class _Files(Dataset[dict[str, Any]]):

@@ -5,7 +5,9 @@ from collections.abc import Container
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hiera_dense.data.choices import Choices, as_choices
 from hiera_dense.errors import SetupError
+from hiera_dense.mm.start_weights import weights_in
 
 _NAME = "own_data"
 _LARGEST = 1_000_000  # bytes; a record has some thousand
@@ -49,6 +51,45 @@ def own_data_of(record: Path) -> OwnData | None:
             if "\0" not in root and root.isprintable():
                 return OwnData(root, tuple(classes))
     raise SetupError(f"{problem}dict(root=..., classes=(...))")
+
+
+class Start(NamedTuple):
+    """What a run of a recipe for own data began with.
+
+    Attributes:
+        choices: The settings that followed its data and its command.
+        weights: Of its backbone; None: random.
+        is_amp: Whether it trains in mixed precision.
+    """
+
+    choices: Choices
+    weights: str | None
+    is_amp: bool
+
+
+def start_of(record: Path) -> Start | None:
+    """What a run began with, from the config that lies beside its checkpoints.
+
+    Args:
+        record: The file, as for `own_data_of`.
+
+    Returns:
+        None where its recipe chooses nothing.
+
+    Raises:
+        SetupError: What was chosen does not stand there as plain values.
+    """
+    try:
+        values = settings_of(record.read_text("utf-8"), {"choices", "model", "optim_wrapper"})
+    except (ValueError, OSError) as error:
+        raise SetupError(f"{record} cannot be read as plain values ({error})") from None
+    if (told := values.get("choices")) is None:
+        return None
+    choices = as_choices(told)
+    model, wrapper = values.get("model"), values.get("optim_wrapper")
+    if choices is None or not isinstance(model, dict) or not isinstance(wrapper, dict):
+        raise SetupError(f"{record}: expected choices, model and optim_wrapper of a run")
+    return Start(choices, weights_in(model), wrapper.get("type") == "AmpOptimWrapper")
 
 
 def settings_of(text: str, names: Container[str] | None = None) -> dict[str, Any]:

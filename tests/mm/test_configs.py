@@ -27,6 +27,7 @@ WHOLE = [p for p in CONFIGS if p.parent.name in ("mae", "classification")]  # of
 DENSE = [p for p in CONFIGS if p not in WHOLE]
 PUBLIC = [p for p in CONFIGS if p.stem.split("_")[-1] in DATA]
 OWN = [p for p in CONFIGS if p not in PUBLIC]
+FOLLOW = [p for p in CONFIGS if p.parent.name == "own_data"]  # the data, in batch and length
 SIZES = {"t": "tiny", "s": "small", "b": "base", "bplus": "base_plus", "l": "large", "h": "huge"}
 NAME = re.compile(
     r"[a-z0-9-]+_hiera-(?P<size>[a-z]+)(-(?P<kind>sam2|abswin|det))?_([a-z0-9-]+_)?"
@@ -41,6 +42,9 @@ KINDS = {
     "mask_folder": "segments",
     "image_folder": "segments",
     "class_folder": "classes",
+    "mask-rcnn-own-data": "instances",
+    "faster-rcnn-own-data": "instances",
+    "upernet-own-data": "segments",
 }
 
 
@@ -49,7 +53,8 @@ def cfg(path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch) -> Config:
     """The config of a path; one that reads a folder gets drawn data."""
     if path in PUBLIC:
         return public(path)
-    if kind := [k for base, k in KINDS.items() if f"/{base}.py" in path.read_text()]:
+    text = f"/{path.name}\n{path.read_text()}"
+    if kind := [k for base, k in KINDS.items() if f"/{base}.py" in text]:
         monkeypatch.setenv(VARIABLE, str(toy / kind[0]))
     return Config.fromfile(path)
 
@@ -95,7 +100,7 @@ def test_numbers_and_parts_are_those_that_commands_take(cfg: Config) -> None:
     check_config(cfg, "test")
 
 
-@each(CONFIGS)
+@each([p for p in CONFIGS if p not in FOLLOW])
 def test_the_name_tells_arch_batch_and_length(path: Path, cfg: Config) -> None:
     match = NAME.fullmatch(path.stem)
     assert match
@@ -139,6 +144,26 @@ def test_a_leaf_is_a_short_delta_with_a_header(path: Path) -> None:
     assert "Hardware: " in header
     commands = ("Command: make demo", "Command: python -m tools.bench.study_positions")
     assert str(path.relative_to(ROOT)) in header or any(line in header for line in commands)
+
+
+@each(FOLLOW)
+def test_what_follows_the_data_is_what_was_chosen(path: Path, cfg: Config) -> None:
+    choices = cfg.choices
+    size = (choices.size, choices.size)
+    transforms = {t.type: t for t in (*cfg.train_pipeline, *cfg.test_pipeline)}
+    assert transforms["RandomCrop"].crop_size == transforms["Resize"].scale == size
+    assert cfg.train_dataloader.batch_size == choices.batch
+    assert cfg.train_cfg.max_epochs == cfg.param_scheduler[-1].end == choices.epochs
+    assert cfg.optim_wrapper.optimizer.lr == choices.lr
+    interval = cfg.train_cfg.val_interval
+    assert cfg.default_hooks.checkpoint.interval == interval == choices.val_interval
+    stop = next(hook for hook in cfg.custom_hooks if hook.type == "hiera_dense.EarlyStopping")
+    assert stop.monitor == cfg.default_hooks.checkpoint.save_best
+    if cfg.default_scope == "mmdet":
+        assert cfg.model.rpn_head.anchor_generator.scales == [choices.anchor_scale]
+    weight = WEIGHTS[cfg.model.backbone.init_cfg.checkpoint]
+    assert weight.arch == cfg.model.backbone.arch
+    assert weight.licence in path.read_text()
 
 
 @each(PUBLIC)
@@ -205,14 +230,16 @@ def test_the_record_of_a_run_needs_no_folder_named(
     assert Config.fromfile(tmp_path / "record.py").to_dict() == cfg.to_dict()
 
 
-@each([p for p in OWN if p.stem.endswith("_coco-folder")])
+@each([p for p in OWN if p.stem.endswith("_coco-folder") or "rcnn-own-data" in p.stem])
 def test_as_many_detections_are_kept_as_an_image_has_instances(
     path: Path, toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for split in ("train", "val"):
         (tmp_path / split).mkdir()
         content = json.loads((toy / "instances" / f"instances_{split}.json").read_text())
-        content["annotations"] = [content["annotations"][0] | {"id": i} for i in range(1, 151)]
+        first, last = content["annotations"][0], content["annotations"][-1]
+        assert first["image_id"] != last["image_id"]
+        content["annotations"] = [first | {"id": i} for i in range(1, 151)] + [last | {"id": 151}]
         (tmp_path / f"instances_{split}.json").write_text(json.dumps(content))
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     model = Config.fromfile(path).model
