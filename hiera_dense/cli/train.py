@@ -25,6 +25,7 @@ from hiera_dense.mm.safe_loading import refuse_code
 from hiera_dense.mm.signals import Signals, ends_with_a_way_on, only_training_in
 from hiera_dense.mm.start_weights import try_weights
 from hiera_dense.mm.whole_models import WholeModel
+from hiera_dense.report.after_training import report_after_training
 
 
 def check_own_data(cfg: Config) -> None:
@@ -57,6 +58,12 @@ def main() -> None:
     parser.add_argument(
         "--skip-data-check", action="store_true", help="do not look at each file of --data first"
     )
+    parser.add_argument(
+        "--report",
+        action=argparse.BooleanOptionalAction,
+        help="at the end write a page about the training, as `hiera-dense report` does (default: "
+        "for recipes named *-own-data)",
+    )
     args = parser.parse_args()
     run = Path(args.work_dir or default_work_dir(args.config))
     if args.resume not in (None, "auto"):
@@ -77,6 +84,9 @@ def main() -> None:
         ends_with_a_way_on(checkpoint_folder(cfg), sys.argv) as signals,
     ):
         _train(cfg, args, signals)
+    if is_first_process() and ("choices" in cfg if args.report is None else args.report):
+        print("writing the report ...", flush=True)
+        print(report_after_training(work_dir))
 
 
 def _train(cfg: Config, args: argparse.Namespace, signals: Signals) -> None:

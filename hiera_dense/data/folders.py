@@ -29,7 +29,7 @@ from hiera_dense.data.splits import (
 from hiera_dense.errors import DataError
 
 VARIABLE = "HIERA_DENSE_DATA"
-BOXES_RECIPE = "faster-rcnn_hiera-t_fpn_1xb2-200i_coco-folder"
+BOXES_RECIPE = "faster-rcnn-own-data"
 _NO_CLASSES = {"images", "labels", "masks", "annotations"}  # names of folders, but not of classes
 
 

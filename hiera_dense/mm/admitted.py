@@ -109,7 +109,7 @@ def _registered(package: str) -> frozenset[str]:
         module = import_module(f"{package}.registry")
         registries = [module.MODELS, module.TASK_UTILS, module.TRANSFORMS]
     elif package == "hiera_dense":
-        registries = [ours.MODELS]
+        registries = [ours.MODELS, ours.TRANSFORMS]
     else:
         registries = _ROOTS if package in ("mmengine", "mmcv") else []
     for registry in registries:

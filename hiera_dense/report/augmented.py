@@ -25,8 +25,8 @@ from hiera_dense.predict.palette import Colour
 from hiera_dense.predict.predictor import shown
 from hiera_dense.predict.results import Result
 
-_MASKS_RECIPE = "mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder"
-_LABELS_RECIPE = "upernet_hiera-t_1xb4-200i_mask-folder-256x256"
+_MASKS_RECIPE = "mask-rcnn-own-data"
+_LABELS_RECIPE = "upernet-own-data"
 
 
 class Drawn(NamedTuple):

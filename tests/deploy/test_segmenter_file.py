@@ -78,8 +78,8 @@ def test_the_command_writes_and_checks(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     whole, out, data = exported(KIND), tmp_path / "a.onnx", toy / "segments"
-    # The graph was traced and written once already.
-    monkeypatch.setattr(writing, "write", lambda *args: shutil.copy(whole, args[4]))
+    # The graph was written once already.
+    monkeypatch.setattr(writing, "write_onnx", lambda graph, path, opset: shutil.copy(whole, path))
     options = ["--precision", "int8", "--calibrate", toy / "instances" / "train", "--check", data]
     capsys.readouterr()
     run_in_process(monkeypatch, command.main, checkpoint(KIND), out, *options)

@@ -35,8 +35,12 @@ def test_a_run_ends_early_goes_on_as_it_began_and_is_used(
     assert "did not improve in the last 2 records" in out
     assert (run / "epoch_3.pth").is_file()  # of 1500
     assert not (run / "epoch_2.pth").exists()
-    out = run_tool("train.py", config, "--work-dir", run, "--resume")
+    assert not (run / "report").exists()
+    report = [] if name == "upernet" else ["--no-report"]
+    out = run_tool("train.py", config, "--work-dir", run, "--resume", *report)
     assert "size: 64 px" in out
+    assert (f"report: {run / 'report' / 'index.html'}" in out) == (not report)
+    assert (run / "report" / "index.html").is_file() == (not report)
     # It remembers that one validation was without improvement, and ends after the next one.
     assert (run / "epoch_4.pth").is_file()
     assert not (run / "epoch_5.pth").exists()

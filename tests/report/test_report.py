@@ -15,6 +15,7 @@ from support.training import run_in_process, run_tool
 from hiera_dense.cli import report
 from hiera_dense.errors import DataError, InputError, SetupError
 from hiera_dense.mm.trained import read_trained
+from hiera_dense.report.after_training import report_after_training
 from hiera_dense.report.evaluation import (
     Labels,
     Objects,
@@ -22,7 +23,7 @@ from hiera_dense.report.evaluation import (
     intersection_over_union,
 )
 from hiera_dense.report.record import read_settings, validation_of
-from hiera_dense.report.run_report import report_after_training, write_report
+from hiera_dense.report.run_report import write_report
 
 
 def evaluated(run: Path) -> Objects | Labels:

@@ -37,7 +37,7 @@ custom_hooks = [average, dict(stop, patience=2, begin=0., min_delta=1000.)]
 randomness = dict(seed=0)
 """
 FOLDERS = {"mask-rcnn": "instances", "faster-rcnn": "instances", "upernet": "segments"}
-GIVEN = ("--weights", "none", "--size", "64", "--batch", "4")
+GIVEN = ("--weights", "none", "--size", "64", "--batch", "4", "--no-report")
 
 
 def recipe(name: str) -> Path:

@@ -3,8 +3,11 @@
 _base_ = './coco_folder_boxes.py'
 from hiera_dense.data.folders import with_masks
 own_data = with_masks(_base_.own_data)
-load = dict(type='hiera_dense.LoadAnnotations', with_bbox=True, with_mask=True)
-train_pipeline = [_base_.train_pipeline[0], load, *_base_.train_pipeline[2:]]
+load = dict(type='LoadAnnotations', with_bbox=True, with_mask=True)
+train_pipeline = [
+    _base_.train_pipeline[0],
+    dict(load, type='hiera_dense.LoadAnnotations'), *_base_.train_pipeline[2:]
+]
 test_pipeline = [*_base_.test_pipeline[:2], load, _base_.test_pipeline[3]]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline))
