@@ -10,7 +10,7 @@ import numpy as np
 from hiera_dense.data.check import check
 from hiera_dense.data.folders import Folder, any_folder
 from hiera_dense.data.masks import read_mask
-from hiera_dense.errors import DataError
+from hiera_dense.errors import DataError, SetupError
 from hiera_dense.predict.palette import Colour, colours
 from hiera_dense.predict.results import Result
 from hiera_dense.report import pictures, plots
@@ -47,8 +47,8 @@ def write_look(folder: str, config: str | None = None, out: Path = Path("look"))
             f"{data['root']}: a folder for each class; expected COCO's format or index masks, "
             "whose truth can be drawn"
         )
+    recipe, refusal = _recipe(data, config)
     config = config or recipe_for(data)
-    recipe = read_recipe(data, config)
     palette = colours(len(data["classes"]))
     findings = check(data, "some", budget=_SECONDS)
     splits = {"training": data["train"], "validation": data["val"]}
@@ -68,10 +68,23 @@ def write_look(folder: str, config: str | None = None, out: Path = Path("look"))
             sheet=_draw_sheet(data, *whole[0], palette, part),
             colours=pictures.colours_of(data["classes"], palette, data["kind"] == "masks"),
             recipe=Path(config).stem if config.endswith(".py") else config,
-            draws=[] if findings.errors else _draw_augmented(data, recipe, palette, part),
+            refusal=refusal,
+            draws=[]
+            if findings.errors or refusal
+            else _draw_augmented(data, recipe, palette, part),
         )
         render(part, "look.html", content)
     return out / PAGE
+
+
+def _recipe(data: Folder, config: str | None) -> tuple[Any, str | None]:
+    """The recipe that is asked for, or one that fits; or why the latter refuses the data."""
+    try:
+        return read_recipe(data, config or recipe_for(data)), None
+    except SetupError as error:
+        if config:
+            raise
+        return None, str(error).removeprefix("--config ")
 
 
 def _line(kind: str, found: Any) -> str:

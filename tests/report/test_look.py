@@ -112,7 +112,8 @@ def test_names_are_text_and_findings_are_shown(tmp_path: Path) -> None:
     assert "<script>alert(1)</script>" in page.text
     assert "_$x$ &amp;" in page.text
     assert "Error: " in page.text
-    assert "Not drawn: the data have errors" in page.text
+    assert "Not drawn: mask-rcnn-own-data: " in page.text
+    assert "1 training images with labels that can be read; expected 2 or more" in page.text
 
 
 @pytest.mark.parametrize(

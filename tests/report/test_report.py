@@ -14,6 +14,7 @@ from support.training import run_in_process, run_tool
 
 from hiera_dense.cli import report
 from hiera_dense.errors import DataError, InputError, SetupError
+from hiera_dense.mm.metrics import host_metric
 from hiera_dense.mm.trained import read_trained
 from hiera_dense.report.after_training import report_after_training
 from hiera_dense.report.evaluation import (
@@ -136,18 +137,17 @@ def test_data_that_were_moved(copied: Callable[[str], Path], tmp_path: Path) -> 
 
 def test_nothing_is_found(copied: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> None:
     run = copied("mmdet")
-    from mmdet.evaluation import CocoMetric
+    metric = host_metric()
+    process = metric.process
 
-    process = CocoMetric.process
-
-    def nothing(self: CocoMetric, data_batch: dict, data_samples: list[dict]) -> None:
+    def nothing(self: object, data_batch: dict, data_samples: list[dict]) -> None:
         for sample in data_samples:
             kept = sample["pred_instances"]["scores"] > 1
             for key, value in sample["pred_instances"].items():
                 sample["pred_instances"][key] = value[kept]
         process(self, data_batch, data_samples)
 
-    monkeypatch.setattr(CocoMetric, "process", nothing)
+    monkeypatch.setattr(metric, "process", nothing)
     page = check_page(write_report(run, device="cpu"))
     assert "The model finds nothing in any of the 3 validation images." in page.text
 
