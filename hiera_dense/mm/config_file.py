@@ -94,7 +94,8 @@ def read_config(path: str) -> Config:
 def override(cfg: Config, settings: Mapping[str, Any]) -> None:
     """Override settings of a config, as `--cfg-options` does.
 
-    mmengine adds a key that is not there, and nobody ever reads it.
+    mmengine adds a key that is not there, and nobody ever reads it. Nor does anybody read a
+    variable of a config again, such as `image_size`, once other settings were made from it.
 
     Args:
         cfg: The config, which is changed.
@@ -116,8 +117,13 @@ def override(cfg: Config, settings: Mapping[str, Any]) -> None:
 def _check_place(cfg: Config, key: str) -> None:
     top, *inner = key.split(".")
     read = {name for kind in (Runner, FlexibleRunner) for name in signature(kind).parameters}
-    known = sorted((read - {"cfg"} | _READ_LATER) | set(cfg))
+    known = sorted(read - {"cfg"} | _READ_LATER)
     if top not in known:
+        if top in cfg:
+            raise SetupError(
+                f"--cfg-options {key}: {top!r} is a variable, from which settings were made when "
+                "the config was read; expected one of these settings, or a config of your own"
+            )
         parts = {name: part for name, part in cfg.items() if isinstance(part, Mapping)}
         near = get_close_matches(top, known, 1)
         near += [f"{name}.{top}" for name, part in parts.items() if top in part]

@@ -180,6 +180,10 @@ SETTINGS = {
     ("mmdet", "neck.in_channels=3"): (
         "--cfg-options neck.in_channels: no 'neck' in the config; expected model.neck"
     ),
+    ("mmdet", "image_size=(64,64)"): (
+        "--cfg-options image_size: 'image_size' is a variable, from which settings were made when "
+        "the config was read; expected one of these settings, or a config of your own"
+    ),
     ("mmdet", "model.test_cfg.rcnn.score_th=0.1"): (
         "--cfg-options model.test_cfg.rcnn.score_th: no 'score_th' in rcnn; expected score_thr"
     ),
