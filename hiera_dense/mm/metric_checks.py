@@ -81,7 +81,11 @@ def _names(metric: BaseMetric, model: Any) -> list[str] | None:
     if isinstance(metric, Mean):
         return list(getattr(model, "measures", ())) or None
     kind = f"{type(metric).__module__.split('.')[0]}.{type(metric).__name__}"
-    names_of = {"mmdet.CocoMetric": _names_of_coco, "mmseg.IoUMetric": _names_of_iou}.get(kind)
+    names_of = {
+        "mmdet.CocoMetric": _names_of_coco,
+        "mmdet.FasterCocoMetric": _names_of_coco,
+        "mmseg.IoUMetric": _names_of_iou,
+    }.get(kind)
     return None if names_of is None or metric.format_only else names_of(metric)
 
 

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, TRANSFORMS
 
+from hiera_dense.data.folders import VARIABLE
 from hiera_dense.errors import CheckpointError, SetupError
 from hiera_dense.mm.admitted import admitted
 from hiera_dense.mm.bounded import no_larger_than
@@ -225,7 +226,11 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("path", FAMILIES.values(), ids=lambda path: path.stem)
-def test_recipes_as_they_stand_in_checkpoints_are_admitted(path: Path) -> None:
+def test_recipes_as_they_stand_in_checkpoints_are_admitted(
+    path: Path, toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = "segments" if path.stem.startswith("upernet") else "instances"
+    monkeypatch.setenv(VARIABLE, str(toy / data))  # for those that read a folder
     cfg = Config.fromfile(path)
     scope = cfg.default_scope
     settings = settings_of(cfg.pretty_text)
