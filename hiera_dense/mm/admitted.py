@@ -112,6 +112,9 @@ def _registered(package: str) -> frozenset[str]:
         registries = [ours.MODELS, ours.TRANSFORMS]
     else:
         registries = _ROOTS if package in ("mmengine", "mmcv") else []
+    if registries is _ROOTS and find_spec("mmcv"):  # it registers in those, once it is imported
+        for part in ("cnn", "ops", "transforms"):
+            import_module(f"mmcv.{part}")
     for registry in registries:
         registry.import_from_location()
     return frozenset(name for registry in registries for name in registry.module_dict)

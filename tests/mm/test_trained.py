@@ -1,5 +1,6 @@
 """Configs inside checkpoints of strangers: read as data, built from registered types alone."""
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -239,3 +240,13 @@ def test_recipes_as_they_stand_in_checkpoints_are_admitted(
     admitted(settings["test_dataloader"]["dataset"]["pipeline"], scope)
     for key in {"tta_model", "tta_pipeline"} & set(settings):
         admitted(settings[key], scope)
+
+
+def test_what_mmcv_registers_is_known_after_a_model_without_mmcv() -> None:
+    code = (
+        "from hiera_dense.mm.admitted import admitted; "
+        "admitted(dict(type='hiera_dense.HieraClassifier', act=dict(type='Linear')), 'mmengine'); "
+        "print(admitted(dict(type='BN'), 'mmseg'))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.stdout.splitlines()[-1:] == ["{'type': 'BN'}"], run.stderr
