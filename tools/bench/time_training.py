@@ -58,11 +58,12 @@ class Clock(Hook):
         """Listen to the model and the optimizer's wrapper."""
         if self.parts:
             model, wrapper = runner.model, runner.optim_wrapper
-            for name in ("data_preprocessor", "backbone", "neck"):
-                part = dict(zip(("data_preprocessor", "backbone", "neck"), PARTS[1:], strict=False))
+            for name, part in zip(
+                ("data_preprocessor", "backbone", "neck"), PARTS[1:4], strict=True
+            ):
                 if module := getattr(model, name, None):
                     module.register_forward_hook(
-                        lambda *_, part=part[name]: self.lap(part), always_call=True
+                        lambda *_, part=part: self.lap(part), always_call=True
                     )
             wrapper.backward = self._around(wrapper.backward, "heads and losses", "backward pass")
             wrapper.zero_grad = self._around(wrapper.zero_grad, None, "optimizer")
@@ -160,6 +161,7 @@ def configured(args: argparse.Namespace, folder: str) -> Config:
     for part in ("test_dataloader", "test_cfg", "test_evaluator"):
         cfg[part] = None
     cfg.default_hooks.checkpoint = None
+    cfg.visualizer.pop("name", None)  # by which mmengine would use that of the run before
     cfg.pop("custom_hooks", None)
     return cfg
 
@@ -199,6 +201,8 @@ def main() -> None:
         finally:
             for worker in workers.values():
                 worker.stop()
+    if not measured:
+        raise SystemExit("nothing was measured: see above")
     _print(measured)
 
 
