@@ -23,7 +23,16 @@ from mmengine.config import Config
 
 from hiera_dense.data.folders import any_folder
 from hiera_dense.recipes import recipe
-from tools.bench.trainings import Logged, Training, marks, merge, narrowed, train, train_all
+from tools.bench.trainings import (
+    Logged,
+    Training,
+    marks,
+    merge,
+    narrowed,
+    train,
+    train_all,
+    validations,
+)
 
 RECIPES = {
     "coco": "mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder",
@@ -160,7 +169,7 @@ def main() -> None:
     )
     seeds = ", ".join(map(str, args.seeds))
     print(f"\n{args.data.name}, {args.size} px, {args.seconds:g} s each, seeds {seeds}\n")
-    found = {run: marks(lines) for run, lines in zip(runs, logged, strict=True)}
+    found = {run: marks(validations(lines)[-1]) for run, lines in zip(runs, logged, strict=True)}
     columns = list(next(iter(found.values())))
     print("| backbone | ms of an iteration | iterations | " + " | ".join(columns) + " |")
     print("|---" * (3 + len(columns)) + "|")

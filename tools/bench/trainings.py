@@ -10,7 +10,29 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from hiera_dense.recipes import recipe
+
 Logged = list[dict[str, Any]]  # lines of mmengine's scalars.json
+
+MARKS = {
+    "coco/bbox_mAP": "box AP",
+    "coco/bbox_mAP_50": "box AP50",
+    "coco/segm_mAP": "mask AP",
+    "coco/segm_mAP_50": "mask AP50",
+    "mIoU": "mIoU",
+}
+SHORT = """
+_base_ = {recipe!r}
+train_cfg = dict(max_epochs={epochs}, val_interval={interval})
+param_scheduler = [
+    dict(_base_.warm_up, end=max(1, {epochs} * _base_.choices.iterations // 20)),
+    dict(_base_.cosine, end={epochs})
+]
+custom_hooks = [_base_.average]
+default_hooks = dict(checkpoint=dict(interval={epochs}))
+train_dataloader = dict(num_workers=1)
+model = {model!r}
+"""
 
 
 class Training(NamedTuple):
@@ -70,28 +92,45 @@ def train_all(trainings: Sequence[Training], at_once: int) -> list[Logged]:
 
     def told(training: Training) -> Logged:
         logged = train(training, threads)
-        print(f"  {training.name}: {marks(logged)}", flush=True)
+        print(f"  {training.name}: {marks(validations(logged)[-1])}", flush=True)
         return logged
 
     with ThreadPoolExecutor(at_once) as pool:
         return list(pool.map(told, trainings))
 
 
-def marks(logged: Logged) -> dict[str, float]:
-    """The last validation: AP of boxes and masks, or mIoU, in percent."""
-    names = {
-        "coco/bbox_mAP": "box AP",
-        "coco/bbox_mAP_50": "box AP50",
-        "coco/segm_mAP": "mask AP",
-        "coco/segm_mAP_50": "mask AP50",
-        "mIoU": "mIoU",
-    }
-    (*_, last) = (line for line in logged if line.keys() & names.keys())
+def validations(logged: Logged) -> Logged:
+    """The lines that tell of a validation."""
+    return [line for line in logged if line.keys() & MARKS.keys()]
+
+
+def marks(validation: Mapping[str, Any]) -> dict[str, float]:
+    """AP of boxes and masks, or mIoU, in percent."""
     return {
-        names[key]: round(value * (1 if key == "mIoU" else 100), 1)
-        for key, value in last.items()
-        if key in names
+        name: round(validation[key] * (1 if key == "mIoU" else 100), 1)
+        for key, name in MARKS.items()
+        if key in validation
     }
+
+
+def shortened(name: str, epochs: int, interval: int, channels: int | None = None) -> str:
+    """A recipe for own data that trains for some epochs, without an early end.
+
+    Args:
+        name: Of the recipe.
+        epochs: How many.
+        interval: Epochs between validations.
+        channels: Of neck and heads; None: the recipe's.
+    """
+    model: dict[str, Any] = {}
+    if channels and name.startswith("upernet"):
+        heads = ("decode_head", "auxiliary_head")
+        model = {head: dict(channels=channels) for head in heads}
+    elif channels:
+        model = narrowed(channels)
+        if not name.startswith("mask"):
+            del model["roi_head"]["mask_roi_extractor"], model["roi_head"]["mask_head"]
+    return SHORT.format(recipe=recipe(name), epochs=epochs, interval=interval, model=model)
 
 
 def narrowed(channels: int) -> dict[str, Any]:
