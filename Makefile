@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPAT := .venv-compat
 
-.PHONY: help setup setup-compat demo test test-all test-compat test-torch browser lint clean
+.PHONY: help setup setup-compat demo test test-all test-compat test-torchvision test-torch browser lint wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -25,6 +25,16 @@ $(COMPAT)/.ready: $(REQUIREMENTS) $(wildcard requirements/openmmlab/*.txt)
 	PYTHON=$(PYTHON) requirements/install.sh $(COMPAT) openmmlab
 	touch $@
 
+# mmcv_ops/ in the place of mmcv's compiled ops; soft-NMS is not among them.
+NO_COMPILER := .venv-torchvision
+OPS_TESTS := tests/mm/test_families.py tests/mm/test_tta.py tests/mm/test_sliding.py tests/mm/test_trained.py \
+	tests/deploy/test_detector_file.py \
+	--deselect "tests/mm/test_sliding.py::test_objects_are_found_once_and_where_they_are[nms1]"
+
+$(NO_COMPILER)/.ready: $(REQUIREMENTS) $(wildcard requirements/onedl/*.txt mmcv_ops/mmcv/*.py)
+	PYTHON=$(PYTHON) requirements/install.sh $(NO_COMPILER) onedl torchvision
+	touch $@
+
 demo: setup  ## draw data, train and evaluate a detector and a segmenter on the CPU
 	$(BIN)/hiera-dense demo
 
@@ -40,6 +50,9 @@ test-all: setup  ## run all tests
 test-compat: setup-compat  ## run all tests on the original packages
 	$(COMPAT)/bin/python $(PYTEST)
 
+test-torchvision: $(NO_COMPILER)/.ready  ## run the tests that train and predict without compiled ops
+	$(NO_COMPILER)/bin/python $(PYTEST) $(OPS_TESTS)
+
 test-torch:  ## run the tests of the trunk alone on another torch: make test-torch TORCH=2.9.1
 	requirements/test_torch.sh "$(TORCH)" $(PYTHON)
 
@@ -50,6 +63,11 @@ lint: setup  ## check style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/zizmor --quiet --offline --min-severity medium .github
+	$(BIN)/hadolint docker/Dockerfile
+
+wheel:  ## build what is published into dist/, and install it into an empty environment
+	requirements/wheel.sh $(PYTHON)
 
 clean:  ## remove what the other targets made, except the environments
-	rm -rf work_dirs data/toy build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf work_dirs data/toy build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -9,6 +9,7 @@ from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+REPOSITORY = ""  # its address, once it has a public one: the links of the metadata follow from it
 VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "hiera_dense/__init__.py").read_text())[1]
 
 
@@ -41,7 +42,33 @@ setup(
     description="Hiera as a backbone for detection and segmentation",
     long_description=(ROOT / "README.md").read_text(),
     long_description_content_type="text/markdown",
+    author="The hiera_dense authors",
     license="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=[
+        *("computer vision", "object detection", "instance segmentation", "semantic segmentation"),
+        *("vision transformer", "Hiera", "MMDetection", "MMSegmentation"),
+    ],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Image Recognition",
+        "Typing :: Typed",
+    ],
+    url=REPOSITORY or None,
+    project_urls={
+        name: f"{REPOSITORY}/{place}"
+        for name, place in {
+            "Documentation": "blob/main/README.md",
+            "Changelog": "blob/main/CHANGELOG.md",
+            "Issues": "issues",
+        }.items()
+        if REPOSITORY
+    },
     packages=find_packages(include=["hiera_dense*"]),
     package_data={"hiera_dense": ["py.typed"], "hiera_dense.report": ["*.html"]},
     entry_points={"console_scripts": ["hiera-dense = hiera_dense.__main__:main"]},

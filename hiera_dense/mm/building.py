@@ -16,6 +16,7 @@ from mmengine.registry import Registry
 from hiera_dense.errors import InputError, SetupError
 
 _KINDS = (TypeError, ValueError, LookupError, AssertionError, ArithmeticError, RuntimeError)
+_OPS = "mmcv._ext"  # the module that mmcv compiles
 _UNEXPECTED = re.compile(r"(\w+)(?:\.__init__)?\(\) got an unexpected keyword argument '(\w+)'")
 _MISSING = re.compile(r"missing \d+ required [a-z-]+ arguments?: (.*)")
 _WRAPPED = re.compile(r"class `\w+` in \S+: ")  # how older mmengines begin a message
@@ -32,6 +33,14 @@ def building() -> Iterator[None]:
         yield
     except InputError:
         raise
+    except ImportError as error:
+        if error.name != _OPS:
+            raise
+        raise SetupError(
+            f"mmcv's ops cannot be loaded ({message_of(error)}), as if it had been built without "
+            "torch, or for another one; expected requirements/install.sh or docs/install.md, which "
+            "build it for the torch that is installed, or put torchvision's ops in their place"
+        ) from error
     except _KINDS as error:
         frames = [frame for frame, _ in walk_tb(error.__traceback__)]
         if not any(map(_builds, frames)):

@@ -1,9 +1,10 @@
 # Mask2Former for semantic segmentation, in MMSegmentation; needs MMDetection as well.
 _base_ = ['./mask2former_head.py', './preprocessors.py']
 classes = 150
+data_preprocessor = _base_.seg_preprocessor  # also read by tools of mmseg
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=_base_.seg_preprocessor,
+    data_preprocessor=data_preprocessor,
     backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
     decode_head=dict(
         **_base_.mask2former_head,

@@ -1,9 +1,10 @@
 # UperNet as mmseg trains it on Swin, around Hiera.
 _base_ = './preprocessors.py'
 norm_cfg = dict(type='SyncBN', requires_grad=True)
+data_preprocessor = _base_.seg_preprocessor  # also read by tools of mmseg
 model = dict(
     type='EncoderDecoder',
-    data_preprocessor=_base_.seg_preprocessor,
+    data_preprocessor=data_preprocessor,
     backbone=dict(type='hiera_dense.HieraBackbone', arch='base'),
     decode_head=dict(
         type='UPerHead',
