@@ -5,7 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPAT := .venv-compat
 
-.PHONY: help setup setup-compat demo test test-all test-compat test-torchvision test-torch browser lint wheel clean
+.PHONY: help setup setup-compat demo test test-all test-compat test-torchvision test-torch browser \
+	lint wheel docs notebook clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -69,5 +70,14 @@ lint: setup  ## check style and types
 wheel:  ## build what is published into dist/, and install it into an empty environment
 	requirements/wheel.sh $(PYTHON)
 
+# A warning fails the build: links, anchors and pages without a place are checked. The variable silences
+# an advertisement.
+docs: setup  ## build the site of the documents into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "look at it: python3 -m http.server --directory site, then http://localhost:8000"
+
+notebook: setup  ## run docs/tutorial.ipynb again, and keep its outputs (minutes)
+	$(BIN)/python -m tools.site.notebook
+
 clean:  ## remove what the other targets made, except the environments
-	rm -rf work_dirs data/toy build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf work_dirs data/toy build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

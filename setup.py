@@ -31,7 +31,7 @@ class BuildWithRecipes(build_py):
             return
         place = Path(self.build_lib) / "hiera_dense" / ".mim"
         for folder in ("configs", "tools"):
-            unwanted = shutil.ignore_patterns("__pycache__", "bench", "zoo")
+            unwanted = shutil.ignore_patterns("__pycache__", "bench", "zoo", "site")
             shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)
         shutil.copy(ROOT / "model-index.yml", place)
 

@@ -6,5 +6,5 @@ backbone = dict(
 channels = [96, 192, 384, 768]
 # In place of global attention in all of stages 3 and 4, for images of detection: windows that follow
 # the image, and three global blocks, at the places of SAM 2's trunk of this depth. Our choice; one, the
-# last, takes less time (docs/performance.md).
+# last, takes less time (docs/windows.md).
 windows = dict(window_spec='auto', global_att_blocks=(5, 7, 9))
