@@ -12,6 +12,7 @@ from hiera_dense.errors import SetupError
 from hiera_dense.mm.init_cfg import last_and_ours
 from hiera_dense.model.arch import Size, WindowSpec
 from hiera_dense.model.checks import is_int, require_bool, require_ints
+from hiera_dense.model.freezing import freeze
 from hiera_dense.model.graphs import CompileOptions, Graph
 from hiera_dense.model.hiera import Hiera, WithCp
 from hiera_dense.model.layers import LayerNorm
@@ -121,13 +122,4 @@ class HieraBackbone(BaseModule):
         return self.trunk.get_layer_depth(param_name, f"{prefix}trunk.")
 
     def _freeze(self) -> None:
-        trunk = self.trunk
-        for block in trunk.blocks[trunk.stage_ends[self.out_indices[-1]] + 1 :]:
-            block.requires_grad_(False)
-        if self.frozen_stages < 0:
-            return
-        for table in trunk.parameters(recurse=False):
-            table.requires_grad_(False)
-        blocks = sum(trunk.arch.stages[: self.frozen_stages])
-        for module in (trunk.patch_embed, *trunk.blocks[:blocks]):
-            module.eval().requires_grad_(False)
+        freeze(self.trunk, self.frozen_stages, self.out_indices[-1])

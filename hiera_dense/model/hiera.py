@@ -9,9 +9,10 @@ facebookresearch/sam2).
 import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
+from timm.layers import LayerScale
 from torch import Tensor, nn
 
 from hiera_dense.errors import SetupError
@@ -20,7 +21,7 @@ from hiera_dense.model.arch import AUTO, Arch, WindowSpec
 from hiera_dense.model.checks import require_int, require_share
 from hiera_dense.model.graphs import CompileOptions, Graph
 from hiera_dense.model.hub_model import HubModel
-from hiera_dense.model.layers import HieraBlock, PatchEmbed, Recompute
+from hiera_dense.model.layers import Attention, HieraBlock, PatchEmbed, Recompute
 from hiera_dense.model.plan import Step, plan, windows_for
 from hiera_dense.model.variants import resolve
 from hiera_dense.model.windows import (
@@ -87,7 +88,8 @@ class Hiera(nn.Module, HubModel):
             self._build_blocks(drop_path_rate, self._recompute_of_stages(with_cp))
         )
         self._maybe_compiled = Graph(compile)
-        self._init_weights()
+        for module in self.modules():
+            self.initialise(module)
 
     def _build_pos_embed(self) -> None:
         spec, dim = self.arch.pos_embed, self.arch.embed_dim
@@ -138,24 +140,32 @@ class Hiera(nn.Module, HubModel):
             for i, (stage, rel_pos) in enumerate(zip(a.block_stages, a.rel_pos_sizes, strict=True))
         ]
 
-    def _init_weights(self) -> None:
-        """As facebookresearch/hiera does it: biases of 0.02, not 0.
+    def initialise(self, module: nn.Module) -> None:
+        """Initialise what one module of this trunk holds itself, not what its children hold.
 
-        The original truncates at 100 standard deviations, which has no effect; here nothing is
-        truncated.
+        As facebookresearch/hiera does it: biases of 0.02, not 0. The original truncates at 100
+        standard deviations, which has no effect; here nothing is truncated.
+
+        Args:
+            module: One of `modules()`, the trunk among them.
         """
-        for name, table in self.named_parameters(recurse=False):
-            if name == "pos_embed_global":
+        if module is self:
+            for name, table in self.named_parameters(recurse=False):
+                if name == "pos_embed_global":
+                    nn.init.zeros_(table)
+                else:
+                    nn.init.normal_(table, std=0.02)
+        elif isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
+            nn.init.normal_(module.weight, std=0.02)
+        elif isinstance(module, nn.LayerNorm):
+            nn.init.ones_(module.weight)
+        elif isinstance(module, LayerScale):
+            nn.init.constant_(module.gamma, cast(float, self.arch.layer_scale))
+        elif isinstance(module, Attention):
+            for table in module.parameters(recurse=False):  # of relative position
                 nn.init.zeros_(table)
-            else:
-                nn.init.normal_(table, std=0.02)
-        for module in self.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d):
-                nn.init.normal_(module.weight, std=0.02)
-            if isinstance(module, nn.LayerNorm):
-                nn.init.ones_(module.weight)
-            if isinstance(module, nn.Linear | nn.LayerNorm):
-                nn.init.constant_(module.bias, 0.02)
+        if isinstance(module, nn.Linear | nn.LayerNorm):
+            nn.init.constant_(module.bias, 0.02)
 
     def position_embedding(self, grid: Size) -> Tensor:
         """The position embedding of a token grid, shape (1, *grid, C)."""

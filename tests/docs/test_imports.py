@@ -59,7 +59,11 @@ def modules_of(*wings: str) -> list[str]:
         (("timm", "mmengine", *HOSTS), ["hiera_dense.model.windows", "hiera_dense.mm.merging"]),
         (
             ("mmengine", *HOSTS),
-            [*modules_of("model", "weights"), "hiera_dense.original", "hiera_dense.cli.convert"],
+            [
+                *modules_of("model", "weights"),
+                *("hiera_dense.original", "hiera_dense.timm", "hiera_dense.torchvision"),
+                *("hiera_dense.transformers", "hiera_dense.cli.convert"),
+            ],
         ),
         (HOSTS, sorted({*modules_of("mm", "predict", "deploy", "report", "cli")} - {*OF_HOSTS})),
     ],
@@ -114,6 +118,9 @@ TOP = {
     "errors": ("model", "weights", "data", "mm", "predict", "deploy", "report", "serve", "cli"),
     "original": (),
     "recipes": ("mm", "cli"),
+    "timm": (),
+    "torchvision": (),
+    "transformers": (),
     "registry": ("mm", "cli"),
     "writing": ("weights", "data", "mm", "predict", "report", "cli"),
 }
