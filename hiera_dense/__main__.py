@@ -3,10 +3,11 @@
 import signal
 import sys
 from importlib import import_module
+from keyword import iskeyword
 
 import hiera_dense
 
-# A command is a module of `hiera_dense.cli`, with _ for -.
+# A command is a module of `hiera_dense.cli`, with _ for -, and after a word of Python's own.
 COMMANDS = {
     "train": "train a detector, segmenter, classifier or masked autoencoder",
     "evaluate": "evaluate a checkpoint, and draw what it sees",
@@ -14,15 +15,22 @@ COMMANDS = {
     "serve": "serve a trained model: a page, and an endpoint for programs",
     "report": "write a page about a training: curves, mistakes, best and worst images",
     "look": "write a page about a folder of your own data",
+    "import": "read labels of YOLO, Pascal VOC, LabelMe, CVAT, Label Studio, or masks in colours",
     "check-data": "look at every file of a folder of your own data",
     "convert": "tell what a file of weights is, or convert it",
     "export": "write a trained model, or a backbone, as ONNX",
+    "publish": "write a trained model as a folder for the Hugging Face hub, or push it there",
     "archs": "list the architectures, with their channels",
     "weights": "list the published weights, with their licences",
     "recipes": "list the configs that come with the package",
     "draw-data": "draw a small data set, to try things on",
     "demo": "draw data, train two models on it, and show what they see",
 }
+
+
+def module_of(name: str) -> str:
+    """The module of a command."""
+    return f"{name}_" if iskeyword(name) else name.replace("-", "_")
 
 
 def usage() -> str:
@@ -54,7 +62,7 @@ def main() -> None:
         if name == "train":  # a warning that the time is nearly over, which a training waits for
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
         try:
-            command = import_module(f"hiera_dense.cli.{name.replace('-', '_')}")
+            command = import_module(f"hiera_dense.cli.{module_of(name)}")
         except KeyboardInterrupt:
             sys.exit(130)
         command.main()

@@ -1,6 +1,7 @@
 """Find what a trained model knows in images and videos: pictures, and results as files.
 
-MODEL is a run's folder, a checkpoint, or with --weights a config or the name of a recipe. INPUT is
+MODEL is a run's folder, a checkpoint, a published model (its folder, or USER/NAME on the Hugging
+Face hub), or with --weights a config or the name of a recipe. INPUT is
 an image, a folder, a glob, a text file with a path on each line, a video, the number of a camera,
 or the address of a stream. The data of the training are not needed.
 """

@@ -98,7 +98,7 @@ def read_mask(path: Path) -> np.ndarray[Any, Any]:
         channels = mask.shape[-1] if mask.ndim else 0
         raise DataError(
             f"mask {path} has {channels} channels (mode {image.mode}); expected one, the "
-            "class of each pixel (docs/own-data.md makes them from masks of colours)"
+            "class of each pixel (`hiera-dense import colours` makes them from masks of colours)"
         )
     if mask.dtype.kind == "b":
         return mask.astype(np.uint8)

@@ -39,10 +39,13 @@ _MOST = 5000  # entries of a folder that are looked at to say what it holds
 _PART = 1 << 16  # bytes of a JSON file that are looked at for the same
 # Text in a JSON file, and which tool writes it.
 _JSON_OF = (
-    (b'"shapes"', "labelme's files, one for each image; expected one file, from labelme2coco"),
+    (b'"shapes"', "labelme's files; expected what `hiera-dense import labelme` writes"),
     (b'"_via_', "a project of VIA; expected Annotation > Export Annotations (COCO format)"),
     (b'"regions"', "annotations of VIA; expected Annotation > Export Annotations (COCO format)"),
-    (b'"from_name"', "Label Studio's own JSON; expected its export as COCO"),
+    (
+        b'"from_name"',
+        "Label Studio's own JSON; expected what `hiera-dense import label-studio` writes",
+    ),
 )
 
 
@@ -104,15 +107,15 @@ def _guess(root: Path, files: list[Path], suffixes: set[str]) -> str | None:
     folders = {path.name for path in root.iterdir() if path.is_dir()}
     if "SegmentationClass" in folders or "labelmap.txt" in {path.name for path in files}:
         return (
-            "masks of colours, as CVAT and Pascal VOC have them; expected an export as COCO, or "
-            "index masks, see docs/own-data.md"
+            "masks of colours, as CVAT and Pascal VOC have them; expected what "
+            "`hiera-dense import voc` or `import colours` writes"
         )
     if ".xml" in suffixes:
-        return "probably the boxes of Pascal VOC; expected an export as COCO"
+        return "probably Pascal VOC or CVAT; expected what `hiera-dense import` writes"
     if "images" in folders and folders & {"masks", "labels", "annotations"}:
         inner = min(folders & {"masks", "labels", "annotations"})
         if {path.suffix for path in files if inner in path.parts} == {".txt"}:
-            return "probably the labels of YOLO; expected an export as COCO"
+            return "probably the labels of YOLO; expected what `hiera-dense import yolo` writes"
         if ".json" not in suffixes:
             return "images and masks without splits; expected a folder for each split in both"
     for path in [path for path in files if path.suffix.lower() == ".json"][:3]:

@@ -14,6 +14,7 @@ from hiera_dense.mm.admitted import HOSTS, admitted
 from hiera_dense.mm.began import began_from
 from hiera_dense.mm.class_steps import ClassSteps, class_steps
 from hiera_dense.mm.config_file import config_path, is_config, read_config
+from hiera_dense.mm.published import published
 from hiera_dense.mm.record import settings_of
 from hiera_dense.mm.resume import last_whole_checkpoint
 from hiera_dense.mm.safe_loading import load_from_file
@@ -60,8 +61,9 @@ def read_trained(source: str | Path, weights: str | Path | None = None) -> Train
     """Read a trained model.
 
     Args:
-        source: A run's folder, a checkpoint with its config inside it, or with `weights` a config
-            file or the name of a recipe.
+        source: A run's folder, a checkpoint with its config inside it, a published model (its
+            folder, or `USER/NAME` on the Hugging Face hub), or with `weights` a config file or the
+            name of a recipe.
         weights: A checkpoint, also without a config.
 
     Raises:
@@ -81,6 +83,9 @@ def read_trained(source: str | Path, weights: str | Path | None = None) -> Train
         return _trained(str(weights), settings, content)._replace(is_strange=False)
     if is_config(source):
         raise SetupError(f"{source}: a config without weights; expected --weights FILE with it")
+    if found := published(source):
+        content = load_from_file(str(found.weights))
+        return _trained(source, _settings_in(source, found.config.read_text("utf-8")), content)
     path = Path(os.path.expanduser(source))
     if path.is_dir():
         path = _checkpoint_in(path)
@@ -112,6 +117,11 @@ def _config_in(name: str, content: Mapping[str, Any]) -> dict[str, Any]:
             f"{name}: no config inside; expected a checkpoint of mmengine's, or the config with "
             "it: CONFIG --weights FILE"
         )
+    return _settings_in(name, text)
+
+
+def _settings_in(name: str, text: str) -> dict[str, Any]:
+    """The settings that are read of a config that may be a stranger's, as plain values."""
     problem = f"{name}: the config inside it cannot be used"
     try:
         settings = settings_of(text, {"default_scope", *_STARTS, *_READ})

@@ -50,8 +50,9 @@ class Predictor:
 
     Args:
         source: A run's folder (its best checkpoint, else the last), a checkpoint with its config
-            inside it, with `weights` a config file or the name of a recipe, or an exported model,
-            FILE.onnx, which is run without torch and the hosts.
+            inside it, a published model (its folder, or `USER/NAME` on the Hugging Face hub), with
+            `weights` a config file or the name of a recipe, or an exported model, FILE.onnx, which
+            is run without torch and the hosts.
         weights: A checkpoint, for a config.
         score: From 0 to 1; objects of lower scores are left out.
         batch: Images of a list that go through the network together, where they have one size.

@@ -34,7 +34,7 @@ def test_help_lists_every_command(
     run(monkeypatch, *args)
     out = capsys.readouterr().out
     files = {path.stem for path in (ROOT / "hiera_dense/cli").glob("*.py")}
-    assert {name.replace("-", "_") for name in __main__.COMMANDS} == files - {
+    assert {__main__.module_of(name) for name in __main__.COMMANDS} == files - {
         "__init__",
         "options",
         "parser",

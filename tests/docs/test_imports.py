@@ -23,7 +23,7 @@ OUTPUTS = ("results", "palette", "drawing", "formats", "video", "savers", "outpu
 EXPORTED = ("predictor", "onnx_model", "pasting")  # and onnxruntime, when a model is opened
 # It derives from classes of mmdet, and is imported when a config of mmdet names them.
 OF_HOSTS = ("hiera_dense.mm.mask_crops",)
-LIGHT = ("archs", "weights", "recipes", "check_data", "draw_data", "demo")  # commands
+LIGHT = ("archs", "weights", "recipes", "check_data", "import_", "draw_data", "demo")  # commands
 
 
 def loaded_after(code: str) -> set[str]:
@@ -48,7 +48,11 @@ def modules_of(*wings: str) -> list[str]:
             ("torch", "timm", "mmengine", *HOSTS),
             [
                 *("hiera_dense", "hiera_dense.__main__", "hiera_dense.model.variants"),
-                *("hiera_dense.weights.catalog", "hiera_dense.recipes", *modules_of("data")),
+                *(
+                    "hiera_dense.weights.catalog",
+                    "hiera_dense.recipes",
+                    *modules_of("data", "labels"),
+                ),
                 *(f"hiera_dense.cli.{name}" for name in LIGHT),
             ],
         ),
@@ -115,14 +119,25 @@ THE_WAY_BACK = ("model/hub_model.py", "weights")  # when a model is asked for it
 TOP = {
     "__init__": (),
     "__main__": (),
-    "errors": ("model", "weights", "data", "mm", "predict", "deploy", "report", "serve", "cli"),
+    "errors": (
+        "model",
+        "weights",
+        "data",
+        "labels",
+        "mm",
+        "predict",
+        "deploy",
+        "report",
+        "serve",
+        "cli",
+    ),
     "original": (),
     "recipes": ("mm", "cli"),
     "timm": (),
     "torchvision": (),
     "transformers": (),
     "registry": ("mm", "cli"),
-    "writing": ("weights", "data", "mm", "predict", "report", "cli"),
+    "writing": ("weights", "data", "labels", "mm", "predict", "report", "cli"),
 }
 
 

@@ -1,0 +1,172 @@
+"""Published models: what is in the folder, how it is read, and the way to the hub and back."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from safetensors import safe_open
+from support.common import ROOT
+from support.hub import TOKEN, running_hub
+from support.small_models import save_kind
+
+from hiera_dense import Predictor
+from hiera_dense.errors import CheckpointError, SetupError
+from hiera_dense.report.card import licence_id, metrics_of
+from hiera_dense.report.publish import publish
+from hiera_dense.weights.origin import Origin, origin_of
+
+IMAGE = np.random.default_rng(0).integers(0, 255, (100, 120, 3), np.uint8)
+MAE = "hiera_base_224.mae_in1k"
+
+
+@pytest.fixture(scope="module")
+def run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a segmenter, with two validations and the state of an optimizer."""
+    folder = tmp_path_factory.mktemp("run")
+    path = save_kind("upernet", toy, folder)
+    content = torch.load(path, weights_only=False)
+    content["optimizer"] = {"state": {0: torch.zeros(1_000_000)}}
+    content["meta"]["cfg"] = content["meta"]["cfg"].replace(
+        "init_cfg=None", f"init_cfg=dict(type='Pretrained', checkpoint='{MAE}')"
+    )
+    torch.save(content, folder / "best_mIoU_iter_20.pth")
+    path.unlink()
+    log = folder / "20260101_000000" / "vis_data" / "scalars.json"
+    log.parent.mkdir(parents=True)
+    entries = [dict(loss=1.0, iter=10, step=10), dict(mIoU=12.5, aAcc=50.0, step=10)]
+    entries += [dict(mIoU=34.5, aAcc=70.0, step=20), dict(mIoU=23.0, aAcc=60.0, step=30)]
+    log.write_text("\n".join(map(json.dumps, entries)))
+    return folder
+
+
+def test_a_published_folder_predicts_as_its_run(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "model"
+    publish(run, out)
+    assert {p.name for p in out.iterdir()} == {"README.md", "config.py", "model.safetensors"}
+    ours, theirs = Predictor(out), Predictor(run)
+    assert ours.classes == theirs.classes
+    assert ours.palette == theirs.palette
+    assert ours.licence == theirs.licence
+    assert (ours(IMAGE).segmentation == theirs(IMAGE).segmentation).all()
+    checkpoint = next(run.glob("best_*.pth"))
+    assert (out / "model.safetensors").stat().st_size < checkpoint.stat().st_size - 3_900_000
+
+
+def test_the_config_is_plain_and_names_no_place_of_this_machine(run: Path, tmp_path: Path) -> None:
+    publish(run, tmp_path / "model")
+    text = (tmp_path / "model/config.py").read_text()
+    assert all(isinstance(node, ast.Assign) for node in ast.parse(text).body)
+    for place in (str(ROOT), str(run), str(Path.home()), "init_cfg", "data_root"):
+        assert place not in text
+
+
+def test_the_card_has_the_metrics_of_the_checkpoint(run: Path, tmp_path: Path) -> None:
+    publish(run, tmp_path / "model", name="me/cells", licence="mit", dataset="My cells")
+    card = ModelCard.load(tmp_path / "model/README.md")
+    assert card.data.license == "mit"
+    assert card.data.library_name == "hiera_dense"
+    assert card.data.pipeline_tag == "image-segmentation"
+    found = {r.metric_type: r.metric_value for r in card.data.eval_results}
+    assert found == {"mIoU": 34.5, "aAcc": 70.0}
+    assert card.data.eval_results[0].dataset_name == "My cells"
+    assert "Predictor('me/cells')" in card.text
+    with safe_open(tmp_path / "model/model.safetensors", "pt") as file:
+        assert file.metadata()["licence"] == "mit"
+
+
+def test_the_snippet_of_the_card_runs(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from PIL import Image
+
+    monkeypatch.chdir(tmp_path)
+    publish(run, Path("model"))
+    Image.fromarray(IMAGE).save("photo.jpg")
+    text = Path("model/README.md").read_text()
+    names: dict[str, Any] = {}
+    exec(text.split("```python\n")[1].split("```")[0], names)
+    assert names["result"].segmentation.shape == (100, 120)
+
+
+def test_what_began_from_non_commercial_weights_stays_so() -> None:
+    origin = origin_of(MAE)
+    assert licence_id(origin, None) == "cc-by-nc-4.0"
+    with pytest.raises(SetupError, match="--licence mit: it began from"):
+        licence_id(origin, "mit")
+    assert licence_id(Origin(None, "random weights: yours"), "mit") == "mit"
+    assert licence_id(origin_of("best.pth"), None) is None
+
+
+def test_metrics_of_a_run_without_a_log_are_those_of_an_evaluation(tmp_path: Path) -> None:
+    assert metrics_of(tmp_path, "iter_1.pth") == {}
+    file = tmp_path / "test" / "20260101_000000" / "20260101_000000.json"
+    file.parent.mkdir(parents=True)
+    file.write_text(json.dumps({"coco/bbox_mAP": 0.5, "time": 1.0}))
+    assert metrics_of(tmp_path, "iter_1.pth") == {"coco/bbox_mAP": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("addition", "message"),
+    [
+        ("import os\nmodel = os.system('true')\n", "cannot be used"),
+        ("model = dict(type='os.system', command='true')\n", "cannot be used"),
+    ],
+)
+def test_a_config_of_a_stranger_is_not_run(
+    addition: str, message: str, run: Path, tmp_path: Path
+) -> None:
+    publish(run, tmp_path / "model")
+    config = tmp_path / "model/config.py"
+    config.write_text(config.read_text() + addition)
+    with pytest.raises((CheckpointError, SetupError), match=message):
+        Predictor(tmp_path / "model")
+
+
+def test_another_folder_is_not_replaced(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").write_text("all of it")
+    with pytest.raises(SetupError, match="a folder of other files"):
+        publish(run, tmp_path)
+    with pytest.raises(SetupError, match="--push cells; expected USER/NAME"):
+        publish(run, tmp_path / "model", name="cells")
+
+
+def test_to_the_hub_and_back(run: Path, tmp_path: Path) -> None:
+    """With a hub on this machine, in processes of their own, as it is set when they start."""
+    with running_hub() as hub:
+        env = os.environ | dict(
+            HF_ENDPOINT=hub.address, HF_TOKEN=TOKEN, HF_HOME=str(tmp_path / "home"),
+            HF_HUB_DISABLE_XET="1", PYTHONPATH=str(ROOT),
+        )  # fmt: skip
+        env.pop("HF_HUB_OFFLINE", None)
+        command = [sys.executable, "-m", "hiera_dense", "publish", str(run), "--out"]
+
+        def push(folder: str, **more: str) -> subprocess.CompletedProcess[str]:
+            full = [*command, str(tmp_path / folder), "--push", "me/cells", "--private"]
+            return subprocess.run(full, env=env | more, capture_output=True, text=True, check=False)
+
+        pushed = push("model")
+        assert pushed.returncode == 0, pushed.stderr
+        assert pushed.stdout.splitlines()[-1] == f"{hub.address}/me/cells"
+        assert hub.private == {"me/cells": True}
+        for name, content in hub.files["me/cells"].items():
+            assert content == (tmp_path / "model" / name).read_bytes()
+            assert TOKEN.encode() not in content
+        assert {"README.md", "config.py", "model.safetensors"} == set(hub.files["me/cells"])
+        refused = push("other", HF_TOKEN="hf_wrong")
+        assert refused.returncode == 1
+        assert "me/cells cannot be pushed" in refused.stderr
+        assert "hf_wrong" not in refused.stderr
+        code = "from hiera_dense import Predictor; print(Predictor('me/cells'))"
+        loaded = subprocess.run(
+            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
+        )
+        assert "Predictor(me/cells: segmentation of 5 classes)" in loaded.stdout, loaded.stderr
+        assert TOKEN not in pushed.stdout + pushed.stderr + loaded.stdout + loaded.stderr
