@@ -36,9 +36,14 @@ class MaskFolder(BaseDataset):
         DataError: An image has no mask, or there is no image.
     """
 
+    # mmseg's confusion_matrix.py reads these three of a data set, as its own have them.
+    ignore_index = IGNORE
+    reduce_zero_label = False
+
     def __init__(self, **kwargs: Any) -> None:
         self._classes_in: dict[int, list[int]] = {}
         super().__init__(**kwargs)
+        self.METAINFO = self.metainfo
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """One entry for each image, sorted by path, in the form that mmseg's transforms read."""
