@@ -117,7 +117,8 @@ def push(folder: Path, name: str, private: bool) -> str:
     """
     api = HfApi()
     try:
-        api.create_repo(name, private=private, exist_ok=True)
+        # None: as the owner has it by default.
+        api.create_repo(name, private=private or None, exist_ok=True)
         info = api.upload_folder(
             repo_id=name,
             folder_path=folder,

@@ -2,8 +2,6 @@
 
 import ast
 import json
-import os
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,13 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from huggingface_hub import ModelCard
+from huggingface_hub import ModelCard, constants
 from safetensors import safe_open
 from support.common import ROOT
 from support.hub import TOKEN, running_hub
 from support.small_models import save_kind
 
-from hiera_dense import Predictor
+from hiera_dense import Predictor, __main__
 from hiera_dense.errors import CheckpointError, SetupError
 from hiera_dense.report.card import licence_id, metrics_of
 from hiera_dense.report.publish import publish
@@ -138,35 +136,40 @@ def test_another_folder_is_not_replaced(run: Path, tmp_path: Path) -> None:
         publish(run, tmp_path / "model", name="cells")
 
 
-def test_to_the_hub_and_back(run: Path, tmp_path: Path) -> None:
-    """With a hub on this machine, in processes of their own, as it is set when they start."""
+def test_to_the_hub_and_back(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With a hub on this machine."""
+
+    def push(folder: str) -> None:
+        options = ["--out", str(tmp_path / folder), "--push", "me/cells", "--private"]
+        monkeypatch.setattr(sys, "argv", ["hiera-dense", "publish", str(run), *options])
+        __main__.main()
+
     with running_hub() as hub:
-        env = os.environ | dict(
-            HF_ENDPOINT=hub.address, HF_TOKEN=TOKEN, HF_HOME=str(tmp_path / "home"),
-            HF_HUB_DISABLE_XET="1", PYTHONPATH=str(ROOT),
-        )  # fmt: skip
-        env.pop("HF_HUB_OFFLINE", None)
-        command = [sys.executable, "-m", "hiera_dense", "publish", str(run), "--out"]
-
-        def push(folder: str, **more: str) -> subprocess.CompletedProcess[str]:
-            full = [*command, str(tmp_path / folder), "--push", "me/cells", "--private"]
-            return subprocess.run(full, env=env | more, capture_output=True, text=True, check=False)
-
-        pushed = push("model")
-        assert pushed.returncode == 0, pushed.stderr
-        assert pushed.stdout.splitlines()[-1] == f"{hub.address}/me/cells"
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        template = hub.address + "/{repo_id}/resolve/{revision}/{filename}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setenv("HF_TOKEN", TOKEN)
+        push("model")
+        assert capsys.readouterr().out.splitlines()[-1] == f"{hub.address}/me/cells"
         assert hub.private == {"me/cells": True}
-        for name, content in hub.files["me/cells"].items():
+        stored = hub.files["me/cells"]
+        assert set(stored) == {"README.md", "config.py", "model.safetensors"}
+        for name, content in stored.items():
             assert content == (tmp_path / "model" / name).read_bytes()
             assert TOKEN.encode() not in content
-        assert {"README.md", "config.py", "model.safetensors"} == set(hub.files["me/cells"])
-        refused = push("other", HF_TOKEN="hf_wrong")
-        assert refused.returncode == 1
-        assert "me/cells cannot be pushed" in refused.stderr
-        assert "hf_wrong" not in refused.stderr
-        code = "from hiera_dense import Predictor; print(Predictor('me/cells'))"
-        loaded = subprocess.run(
-            [sys.executable, "-c", code], env=env, capture_output=True, text=True, check=False
-        )
-        assert "Predictor(me/cells: segmentation of 5 classes)" in loaded.stdout, loaded.stderr
-        assert TOKEN not in pushed.stdout + pushed.stderr + loaded.stdout + loaded.stderr
+        monkeypatch.chdir(tmp_path)  # where no folder `me` is
+        predictor = Predictor("me/cells")
+        assert repr(predictor) == "Predictor(me/cells: segmentation of 5 classes)"
+        assert (predictor(IMAGE).segmentation == Predictor(run)(IMAGE).segmentation).all()
+        monkeypatch.setenv("HF_TOKEN", "hf_wrong")
+        with pytest.raises(SystemExit, match="me/cells cannot be pushed") as e:
+            push("other")
+        said = capsys.readouterr()
+        for text in (said.out, said.err, str(e.value)):
+            assert "hf_wrong" not in text
+            assert TOKEN not in text

@@ -64,7 +64,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             asked = json.loads(body)
             name = f"{asked.get('organization') or 'me'}/{asked['name']}"
             hub.files.setdefault(name, {})
-            hub.private[name] = bool(asked.get("private"))
+            hub.private[name] = asked.get("visibility") == "private" or bool(asked.get("private"))
             self._answer({"url": f"{hub.address}/{name}", "name": name})
         elif path == "/api/validate-yaml":
             self._answer({"errors": [], "warnings": []})
