@@ -26,7 +26,7 @@ Format = Literal["yolo", "voc", "labelme", "cvat", "label-studio", "colours"]
 To = Literal["boxes", "instances", "masks"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
-MARK = "import.json"
+MARK = "hiera-dense-import.json"
 _BACKGROUND = "background"
 _READERS: dict[str, Callable[[Path, Path | None, Tally], Export]] = {
     "yolo": read_yolo,

@@ -22,7 +22,7 @@ from hiera_dense.weights.origin import Origin, origin_of
 
 CARD = "README.md"
 _ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
-MARK = CONFIG  # which tells a folder that may be replaced
+MARK = ".hiera-dense-published"  # tells a folder that may be replaced; it is not pushed
 
 
 def publish(

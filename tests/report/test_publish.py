@@ -48,7 +48,8 @@ def run(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_published_folder_predicts_as_its_run(run: Path, tmp_path: Path) -> None:
     out = tmp_path / "model"
     publish(run, out)
-    assert {p.name for p in out.iterdir()} == {"README.md", "config.py", "model.safetensors"}
+    names = {p.name for p in out.iterdir() if not p.name.startswith(".")}
+    assert names == {"README.md", "config.py", "model.safetensors"}
     ours, theirs = Predictor(out), Predictor(run)
     assert ours.classes == theirs.classes
     assert ours.palette == theirs.palette
@@ -129,7 +130,7 @@ def test_a_config_of_a_stranger_is_not_run(
 
 
 def test_another_folder_is_not_replaced(run: Path, tmp_path: Path) -> None:
-    (tmp_path / "thesis.tex").write_text("all of it")
+    (tmp_path / "config.py").write_text("my own work")
     with pytest.raises(SetupError, match="a folder of other files"):
         publish(run, tmp_path)
     with pytest.raises(SetupError, match="--push cells; expected USER/NAME"):
