@@ -58,6 +58,8 @@ def test_a_detector_trains_a_step_and_detects(kind: Any) -> None:
     with torch.no_grad():
         found = model.eval()(images)
     assert [set(one) >= {"boxes", "scores", "labels"} for one in found] == [True, True]
+    if kind is MaskRCNN:
+        assert [one["masks"].shape[2:] for one in found] == SIZES
 
 
 @torch.no_grad()
