@@ -102,7 +102,9 @@ def write_split(folder: Path, split: str, images: int, size: int, seed: int) -> 
     coco: dict[str, list[dict[str, Any]]] = {
         "images": [],
         "annotations": [],
-        "categories": [{"id": i + 1, "name": name} for i, name in enumerate(CLASSES)],
+        "categories": [
+            {"id": i + 1, "name": name, "supercategory": "shape"} for i, name in enumerate(CLASSES)
+        ],
     }
     for number in range(1, images + 1):
         pixels, instances = draw_scene(rng, size)

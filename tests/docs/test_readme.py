@@ -5,16 +5,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
-import supervision
 import torch
 from mmengine.config import Config
 from mmengine.registry import MODELS, init_default_scope
-from pycocotools.coco import COCO
 from support.common import ROOT
 from support.documents import examples
 
 from hiera_dense.cli import weights
-from hiera_dense.data.folders import any_folder
 
 
 def configs_of(host: str) -> Path:
@@ -82,21 +79,3 @@ def test_the_operations_are_those_that_a_page_counts(capsys: pytest.CaptureFixtu
         f'| `base`, `window_spec="auto"` | 422 | {counted:.0f} |'
         in (ROOT / "docs/large-images.md").read_text()
     )
-
-
-def test_labels_of_yolo_become_a_folder_that_a_training_reads(
-    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    truth = toy / "instances/instances_train.json"
-    data = supervision.DetectionDataset.from_coco(str(toy / "instances/train"), str(truth))
-    data.as_yolo("images", "labels", "data.yaml")
-    (tmp_path / "photos").mkdir()
-    labels = [path.read_text().splitlines() for path in (tmp_path / "labels").iterdir()]
-    (example,) = examples("docs/questions.md")
-    exec(example, {})
-    exec(example.replace("train", "val"), {})
-    folder = any_folder("photos")
-    assert set(folder["classes"]) == {"disc", "square", "triangle", "star"}
-    converted = tmp_path / "photos" / folder["train"]["annotations"]
-    assert len(COCO(converted).getAnnIds()) == sum(map(len, labels))

@@ -31,11 +31,15 @@ class Run(NamedTuple):
     log: Path
 
 
+def tool_of(host: str, name: str) -> Path:
+    """A tool in the wheel of a host."""
+    return Path(find_spec(host).origin).parent / ".mim/tools" / name
+
+
 def host_tool(host: str, name: str, *args: str | Path, data: Path) -> str:
     """Run a tool from the wheel of a host, and return what it printed."""
-    place = Path(find_spec(host).origin).parent / ".mim/tools" / name
     variables = {VARIABLE: str(data), "MPLBACKEND": "Agg", "CUDA_VISIBLE_DEVICES": ""}
-    tool = partial(runpy.run_path, str(place), run_name="__main__")
+    tool = partial(runpy.run_path, str(tool_of(host, name)), run_name="__main__")
     return call(tool, list(map(str, args)), variables)
 
 
@@ -61,6 +65,8 @@ def test_curves(run_of: dict[str, Run], tmp_path: Path, host: str, keys: list[st
     """mmdet's tool draws metrics only of runs that count epochs."""
     run, tool = run_of[host], "analysis_tools/analyze_logs.py"
     command = ["plot_curve"] if host == "mmdet" else []
+    if "plt.style.use" in tool_of(host, tool).read_text():  # the fork; the original uses seaborn's
+        command += ["--style", "fast"]
     for name in keys:
         out = tmp_path / f"{name}.png"
         args = (*command, run.log, "--keys", name, "--out", out)

@@ -8,7 +8,7 @@ from functools import cache
 from importlib import import_module
 from unittest.mock import patch
 
-from hiera_dense.__main__ import COMMANDS, usage
+from hiera_dense.__main__ import COMMANDS, module_of, usage
 
 WIDTH = 84  # columns
 
@@ -16,7 +16,7 @@ WIDTH = 84  # columns
 @cache
 def help_of(command: str) -> str:
     """What `hiera-dense COMMAND --help` prints."""
-    module = import_module(f"hiera_dense.cli.{command.replace('-', '_')}")
+    module = import_module(f"hiera_dense.cli.{module_of(command)}")
     printed = io.StringIO()
     with (
         patch.object(sys, "argv", [f"hiera-dense {command}", "--help"]),
