@@ -67,7 +67,8 @@ def test_a_wheel_holds_all_that_an_installed_user_needs(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         archive.extractall(installed)
-    of_a_clone = [name for name in tracked if name.startswith(("tools/bench/", "tools/zoo/"))]
+    tools = ("tools/bench/", "tools/site/", "tools/zoo/")
+    of_a_clone = [name for name in tracked if name.startswith(tools)]
     assert of_a_clone
     mim = {name.removeprefix("hiera_dense/.mim/") for name in names if "/.mim/" in name}
     assert mim == set(tracked) - set(of_a_clone)

@@ -134,7 +134,7 @@ def test_files_that_cannot_be_divided(tmp_path: Path) -> None:
     ("files", "message"),
     [
         ({}, "which holds no files"),
-        ({"a.jpg": "", "a.xml": ""}, "1 .jpg, 1 .xml .probably the boxes of Pascal VOC"),
+        ({"a.jpg": "", "a.xml": ""}, "1 .jpg, 1 .xml .probably Pascal VOC or CVAT"),
         ({"images/a.jpg": "", "labels/a.txt": ""}, "probably the labels of YOLO"),
         ({"images/a.jpg": "", "masks/a.png": ""}, "images and masks without splits"),
         ({"JPEGImages/a.jpg": "", "SegmentationClass/a.png": ""}, "masks of colours"),
