@@ -6,6 +6,7 @@ It runs in a folder that is removed afterwards. docs/tutorial.ipynb gets the out
 """
 
 import os
+import re
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -63,6 +64,17 @@ def run(notebook: NotebookNode) -> None:
         client.execute(env=os.environ | environment)
 
 
+def tidy(notebook: NotebookNode) -> None:
+    """Leave out what libraries warn of, and the codes that move a terminal's cursor."""
+    for cell in notebook.cells:
+        kept = [o for o in cell.get("outputs", ()) if o.get("name") != "stderr"]
+        for output in kept:
+            if "text" in output:
+                output.text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", output.text)
+        if cell.cell_type == "code":
+            cell.outputs = kept
+
+
 def as_page(notebook: NotebookNode) -> tuple[str, dict[str, bytes]]:
     """The notebook in Markdown, and the pictures in it by their paths on the site."""
     exporter = MarkdownExporter()
@@ -89,6 +101,7 @@ def with_buttons(text: str, repository: str) -> str:
 def main() -> None:
     notebook = read()
     run(notebook)
+    tidy(notebook)
     with whole_file(NOTEBOOK) as part:
         nbformat.write(notebook, part)
 
