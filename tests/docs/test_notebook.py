@@ -84,6 +84,7 @@ def test_it_runs() -> None:
     short = notebook.read()
     notebook.set_parameters(short, TRAIN_IMAGES=6, VAL_IMAGES=3, ITERATIONS=2)
     notebook.run(short)
+    notebook.tidy(short)
     printed = [o.text for c in short.cells for o in c.get("outputs", ()) if "text" in o]
     assert any("model.onnx: " in text for text in printed)
     assert any(text.startswith("ok ") for text in printed)
