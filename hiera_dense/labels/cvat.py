@@ -16,7 +16,7 @@ from hiera_dense.labels.export import (
     classes_of,
     split_named,
 )
-from hiera_dense.labels.files import Element, Images, number, read_xml
+from hiera_dense.labels.files import Element, Images, number, only_file, read_xml
 from hiera_dense.labels.shapes import Mask, counts_in, ellipse, rectangle, turned
 
 _LOST = ("points", "polyline", "cuboid", "skeleton", "tag")
@@ -34,7 +34,7 @@ def read_cvat(folder: Path, images: Path | None, tally: Tally) -> Export:
     Raises:
         DataError: The file is not as CVAT has it, or is of a video.
     """
-    file = _file(folder)
+    file = only_file(folder, "xml", "one, annotations.xml")
     root = read_xml(file)
     if root.tag != "annotations":
         raise DataError(f"{file} holds <{root.tag}>; expected <annotations>, as CVAT writes it")
@@ -70,15 +70,6 @@ def read_cvat(folder: Path, images: Path | None, tally: Tally) -> Export:
         if path not in used:
             tally.lose("images that the XML file does not name", path)
     return Export(pictures, classes_of(pictures, list(dict.fromkeys(known))))
-
-
-def _file(folder: Path) -> Path:
-    if folder.is_file():
-        return folder
-    files = sorted(folder.glob("*.xml"))
-    if len(files) != 1:
-        raise DataError(f"{folder} has {len(files)} XML files; expected one, annotations.xml")
-    return files[0]
 
 
 def _objects(shape: Element, size: Size, where: str, tally: Tally) -> Iterator[Object]:

@@ -82,6 +82,25 @@ class Images:
         return found[0] if len(found) == 1 else None
 
 
+def only_file(place: Path, kind: str, expected: str) -> Path:
+    """The one file of a kind in a folder; or that file, if it is given.
+
+    Args:
+        place: The folder or the file.
+        kind: The suffix, in lower case and without a dot.
+        expected: What the message tells to give.
+
+    Raises:
+        DataError: The folder has none, or more than one.
+    """
+    if place.is_file():
+        return place
+    files = sorted(place.glob(f"*.{kind}"))
+    if len(files) != 1:
+        raise DataError(f"{place} has {len(files)} {kind.upper()} files; expected {expected}")
+    return files[0]
+
+
 def read_text(path: Path) -> str:
     """Read text.
 
@@ -133,7 +152,7 @@ def number(text: Any, where: str) -> float:
     """
     try:
         value = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         value = float("nan")
     if isinstance(text, bool) or not abs(value) < float("inf"):
         raise DataError(f"{where}: {shown(str(text), 40)!r}; expected a finite number")

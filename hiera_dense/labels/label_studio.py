@@ -13,7 +13,7 @@ from hiera_dense.data.rle import counts_of
 from hiera_dense.errors import DataError, shown
 from hiera_dense.labels.brush import read_brush
 from hiera_dense.labels.export import Export, Object, Picture, Size, Tally, classes_of
-from hiera_dense.labels.files import Images, number, read_json
+from hiera_dense.labels.files import Images, number, only_file, read_json
 from hiera_dense.labels.shapes import ellipse, rectangle, turned
 
 _READ = {"rectangle": "boxes", "polygon": "polygons", "ellipse": "ellipses", "brush": "brushes"}
@@ -31,7 +31,7 @@ def read_label_studio(folder: Path, images: Path | None, tally: Tally) -> Export
     Raises:
         DataError: The file is not as Label Studio has it.
     """
-    file = _file(folder)
+    file = only_file(folder, "json", "one, or its path")
     tasks = read_json(file)
     if not isinstance(tasks, list) or not tasks or not all(isinstance(t, dict) for t in tasks):
         raise DataError(f"{file} is no list of tasks; expected Label Studio's export as JSON")
@@ -56,24 +56,15 @@ def read_label_studio(folder: Path, images: Path | None, tally: Tally) -> Export
         result = _result(annotations, where, tally)
         if not result:
             tally.change("images without labels, kept without objects", where)
-        regions: dict[Any, list[dict[str, Any]]] = {}
+        regions: dict[str, list[dict[str, Any]]] = {}
         for number_, region in enumerate(result):
-            regions.setdefault(region.get("id", number_), []).append(region)
+            regions.setdefault(repr(region.get("id", number_)), []).append(region)
         for parts in regions.values():
             picture.objects += _objects(parts, picture, where, tally)
     for path in found.paths:
         if path not in used:
             tally.lose("images without a task", path)
     return Export(pictures, classes_of(pictures))
-
-
-def _file(folder: Path) -> Path:
-    if folder.is_file():
-        return folder
-    files = sorted(folder.glob("*.json"))
-    if len(files) != 1:
-        raise DataError(f"{folder} has {len(files)} JSON files; expected one, or its path")
-    return files[0]
 
 
 def _address(task: dict[str, Any], where: str) -> str:
@@ -97,6 +88,8 @@ def _path_in(address: str) -> str:
 
 def _image(address: str, found: Images) -> Path | None:
     path = Path(_path_in(address))
+    if not path.name:
+        return None
     plain = path.with_name(_UPLOADED.sub("", path.name))
     named = found.named(str(path)) or found.named(str(plain))
     return named if named or path.suffix else found.of_stem(path.name)
@@ -121,7 +114,10 @@ def _objects(
     """A region; its shape and its labels may be entries of one id."""
     where = f"{where}, region {shown(str(parts[0].get('id')), 40)}"
     values = [part["value"] for part in parts if isinstance(part.get("value"), dict)]
-    labels = [n for v in values for k, names in v.items() if k.endswith("labels") for n in names]
+    lists = [names for v in values for key, names in v.items() if key.endswith("labels")]
+    if not all(isinstance(names, list) for names in lists):
+        raise DataError(f"{where}: labels that are no list; expected names of classes in one")
+    labels = [name for names in lists for name in names]
     kinds = {str(part.get("type")).removesuffix("labels"): part for part in parts}
     kind = next((k for k in kinds if k in _READ), None)
     if kind is None:
