@@ -13,7 +13,7 @@ from hiera_dense.report.history import read_history
 from hiera_dense.weights.catalog import NON_COMMERCIAL, PERMISSIVE
 from hiera_dense.weights.origin import Origin
 
-_TASKS = {"mmdet": ("object-detection", "mAP"), "mmseg": ("image-segmentation", "mIoU")}
+_TASKS = {"mmdet": "object-detection", "mmseg": "image-segmentation"}
 _IDS = {NON_COMMERCIAL: "cc-by-nc-4.0", PERMISSIVE: "apache-2.0"}  # the hub's names of licences
 _MOST_CLASSES = 100  # that are listed
 _BEST = re.compile(r"best_(.+)_(?:iter|epoch)_\d+\.pth")
@@ -21,8 +21,7 @@ _TEXT = """{front}
 
 # {title}
 
-{kind} of {count} classes, trained with
-[hiera_dense](https://github.com/hiera-dense/hiera-dense) on a Hiera backbone.
+{kind} of {count} classes, trained with hiera_dense on a Hiera backbone.
 
 ```python
 from hiera_dense import Predictor
@@ -121,7 +120,7 @@ def make_card(
         licence: By the hub's name; None: it is not told.
         dataset: The name of the data.
     """
-    task, _ = _TASKS[trained.scope]
+    task = _TASKS[trained.scope]
     results = [
         EvalResult(
             task_type=task,

@@ -160,11 +160,12 @@ def main() -> None:
     args = parser.parse_args()
     args.kind = any_folder(str(args.data))["kind"]
     pace = paces(args)
+    steps = {name: int(args.seconds / seconds) for name, seconds in pace.items()}
     for name, seconds in pace.items():
         print(f"{name}: {1000 * seconds:.0f} ms an iteration", flush=True)
     runs = [(name, seed) for seed in args.seeds for name in args.contestants]
     logged = train_all(
-        [training(args, name, int(args.seconds / pace[name]), seed) for name, seed in runs],
+        [training(args, name, steps[name], seed) for name, seed in runs],
         args.at_once,
     )
     seeds = ", ".join(map(str, args.seeds))
@@ -179,8 +180,7 @@ def main() -> None:
             + f" (mean {statistics.mean(found[name, seed][column] for seed in args.seeds):.1f})"
             for column in columns
         ]
-        steps = int(args.seconds / pace[name])
-        print(f"| {name} | {1000 * pace[name]:.0f} | {steps} | " + " | ".join(cells) + " |")
+        print(f"| {name} | {1000 * pace[name]:.0f} | {steps[name]} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
