@@ -27,7 +27,8 @@ def _child(parent: root.Registry, *modules: str) -> root.Registry:
 
 
 MODELS = _child(
-    root.MODELS, "backbone", "pretraining", "classification", "pyramid", "sliding", "tta"
+    root.MODELS,
+    *("backbone", "pretraining", "classification", "pyramid", "float32", "sliding", "tta"),
 )
 OPTIM_WRAPPER_CONSTRUCTORS = _child(root.OPTIM_WRAPPER_CONSTRUCTORS, "layer_decay")
 WEIGHT_INITIALIZERS = _child(root.WEIGHT_INITIALIZERS, "init_cfg")

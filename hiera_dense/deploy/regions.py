@@ -51,7 +51,7 @@ def by_level(
     """Features of regions, sorted by their level.
 
     Args:
-        extractor: `SingleRoIExtractor`.
+        extractor: `SingleRoIExtractor`, or that in float32.
         maps: Of all levels.
         boxes: Shape (n, 4).
         more: Something else of each box, to be sorted likewise.

@@ -140,7 +140,7 @@ def twin(model: Any, cfg: Mapping[str, Any]) -> nn.Module:
     """
     roi, rpn = model.roi_head, model.rpn_head
     require_kind("roi_head", roi, "StandardRoIHead", "CascadeRoIHead")
-    require_kind("rpn_head", rpn, "RPNHead")
+    require_kind("rpn_head", rpn, "RPNHead", "Float32RPNHead")
     require_kind("rpn_head.anchor_generator", rpn.prior_generator, "AnchorGenerator")
     several = type(roi).__name__ == "CascadeRoIHead"
     boxes = list(roi.bbox_head) if several else [roi.bbox_head]
@@ -182,7 +182,7 @@ def twin(model: Any, cfg: Mapping[str, Any]) -> nn.Module:
         found = roi.mask_roi_extractor
         mask_extractors = list(found) if isinstance(found, nn.ModuleList) else [found]
     for extractor in (*extractors, *mask_extractors):
-        require_kind("roi_extractor", extractor, "SingleRoIExtractor")
+        require_kind("roi_extractor", extractor, "SingleRoIExtractor", "Float32RoIExtractor")
         for layer in extractor.roi_layers:
             if type(layer).__name__ != "RoIAlign" or layer.pool_mode != "avg":
                 raise SetupError(f"{layer} of roi_extractor; expected RoIAlign that averages")

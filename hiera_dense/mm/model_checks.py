@@ -206,7 +206,7 @@ def _check_roi_head(roi_head: Any, kind: str, given: _Maps) -> None:
     heads = dict(_each(f"{kind}_head", getattr(roi_head, f"{kind}_head", None)))
     extractors = [e for _, e in _each("", getattr(roi_head, f"{kind}_roi_extractor", None))]
     for (place, head), extractor in zip(heads.items(), extractors, strict=False):
-        if type(extractor).__name__ != "SingleRoIExtractor":
+        if type(extractor).__name__ not in ("SingleRoIExtractor", "Float32RoIExtractor"):
             continue
         levels = given.channels[: extractor.num_inputs]
         if not all(m.is_contiguous() for m in given.maps[: extractor.num_inputs]):

@@ -13,6 +13,7 @@ from mmengine.runner import Runner
 from hiera_dense.errors import SetupError
 from hiera_dense.mm.building import unknown_type
 from hiera_dense.mm.class_checks import check_classes
+from hiera_dense.mm.float32 import EXACT
 from hiera_dense.mm.launch import model_of
 from hiera_dense.mm.metric_checks import check_best, check_metrics
 from hiera_dense.mm.model_checks import check_model
@@ -79,12 +80,20 @@ def check_dtype(runner: Runner) -> None:
         runner.cfg.optim_wrapper.get("dtype"),
         strategy.get("model_wrapper", {}).get("mixed_precision", {}).get("param_dtype"),
     )
-    names = {type(module).__name__ for module in model_of(runner).modules()}
-    lacking = sorted(names & {"RoIAlign", "MultiScaleDeformableAttention"})
-    if "bfloat16" in dtypes and lacking:
-        raise SetupError(
-            f"bfloat16: mmcv's {lacking[0]} does not have it; expected float16, or float32"
-        )
+    if "bfloat16" not in dtypes:
+        return
+    for module in model_of(runner).modules():
+        kind = type(module).__name__
+        if kind == "MultiScaleDeformableAttention":
+            raise SetupError(
+                f"bfloat16: mmcv's {kind} has no such kernel; expected float16 or float32"
+            )
+        if kind in EXACT or (hasattr(module, "roi_layers") and kind not in EXACT.values()):
+            exact = EXACT.get(kind, EXACT["SingleRoIExtractor"])
+            raise SetupError(
+                f"bfloat16: {kind} rounds boxes to it, and mmcv has no kernel for these; expected "
+                f"type='hiera_dense.{exact}'"
+            )
 
 
 def check_training(runner: Runner) -> None:

@@ -97,7 +97,7 @@ def built(toy: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
             lambda m: m.roi_head.bbox_roi_extractor.update(
                 type="GenericRoIExtractor", aggregation="sum"
             ),
-            "roi_extractor GenericRoIExtractor cannot be exported; expected SingleRoIExtractor",
+            "roi_extractor GenericRoIExtractor cannot be exported; expected SingleRoIExtractor or ",
         ),
         (
             "mask-rcnn",
