@@ -11,6 +11,7 @@ from hiera_dense.cli.options import load_config, start_in
 from hiera_dense.data.choices import Given, lines
 from hiera_dense.errors import SetupError
 from hiera_dense.mm.batch import batch_for_gpu
+from hiera_dense.mm.config_file import override
 from hiera_dense.mm.record import Start
 from hiera_dense.mm.start_weights import NONE, set_weights, weights_in
 from hiera_dense.weights.download import understand
@@ -65,12 +66,15 @@ def load_start(args: argparse.Namespace, run: Path | None) -> Config:
     if args.weights not in (None, NONE):
         understand(args.weights)  # before data are read for nothing
     start = start_in(run, args.config)
+    said = args.cfg_options or {}
+    is_free = "optim_wrapper.type" not in said
     if start:
         _refuse_others(args, start)
         cfg = load_config(args, run)
         set_weights(cfg, start.weights)
-        if start.is_amp:
+        if start.is_amp and is_free:
             use_amp(cfg)
+        override(cfg, said)
         return cfg
     fixed = args.batch if isinstance(args.batch, int) else None
     is_random = args.weights == NONE
@@ -84,8 +88,9 @@ def load_start(args: argparse.Namespace, run: Path | None) -> Config:
                 )
     if args.weights:
         set_weights(cfg, None if is_random else args.weights)
-    if "choices" in cfg and torch.cuda.is_available():
+    if "choices" in cfg and torch.cuda.is_available() and is_free:
         use_amp(cfg)
+    override(cfg, said)  # again: it goes before what follows from other options
     if args.batch == AUTO:
         batch = batch_for_gpu(cfg, cfg.choices.images)
         with redirect_stdout(None):

@@ -24,7 +24,8 @@ def weights_in(model: Mapping[str, Any]) -> str | None:
 def set_weights(cfg: Config, weights: str | None) -> None:
     """Let a training start from other weights than its config says.
 
-    Random weights get no layer decay, which is for layers that have learned something.
+    Random weights in place of others get no layer decay, which is for layers that have learned
+    something.
 
     Args:
         cfg: The config, which is changed.
@@ -39,6 +40,8 @@ def set_weights(cfg: Config, weights: str | None) -> None:
             f"--weights {weights or NONE}: the backbone of {cfg.filename} is a "
             f"{network.get('type')}; expected a config with a hiera_dense.HieraBackbone"
         )
+    if weights == weights_in(cfg.model):
+        return
     network.init_cfg = None if weights is None else dict(type="Pretrained", checkpoint=weights)
     if weights is None and cfg.optim_wrapper.get("constructor") == _LAYER_DECAY:
         cfg.optim_wrapper.paramwise_cfg.layer_decay_rate = 1.0

@@ -13,6 +13,8 @@ from support.training import Refused
 
 from hiera_dense import Hiera
 from hiera_dense.cli import train
+from hiera_dense.cli.options import run_parser
+from hiera_dense.cli.start import add_start_options, load_start
 from hiera_dense.errors import SetupError
 from hiera_dense.mm.record import start_of
 from hiera_dense.mm.start_weights import set_weights, try_weights, weights_in
@@ -91,6 +93,26 @@ def test_every_config_of_ours_can_start_from_other_weights(tmp_path: Path) -> No
     cfg.model.backbone = dict(type="SwinTransformer")
     with pytest.raises(SetupError, match=r"is a SwinTransformer; expected a config with a hiera_d"):
         set_weights(cfg, None)
+
+
+def test_what_cfg_options_say_is_not_overridden_by_what_follows_from_an_option(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)  # where float16 is the default
+    parser = run_parser(None, "")
+    add_start_options(parser)
+    settings = [
+        "optim_wrapper.paramwise_cfg.layer_decay_rate=0.9",
+        "optim_wrapper.type=OptimWrapper",
+    ]
+    common = [str(recipe("mask-rcnn")), "--data", str(toy / "instances"), "--weights", "none"]
+    found = [
+        load_start(parser.parse_args([*common, *more]), None).optim_wrapper
+        for more in ([], ["--cfg-options", *settings])
+    ]
+    assert [wrapper.paramwise_cfg.layer_decay_rate for wrapper in found] == [1.0, 0.9]
+    assert [wrapper.type for wrapper in found] == ["AmpOptimWrapper", "OptimWrapper"]
+    assert [wrapper.get("loss_scale") for wrapper in found] == ["dynamic", None]
 
 
 def test_a_strangers_record_is_values_or_refused(

@@ -11,7 +11,6 @@ import math
 from pathlib import Path
 
 from hiera_dense.data.folders import any_folder
-from hiera_dense.data.rules import rate_for
 from hiera_dense.data.survey import survey
 from tools.bench.trainings import Training, marks, shortened, train_all, validations
 
@@ -20,8 +19,7 @@ pipeline = {steps}
 data = dict(pipeline=pipeline)
 train_dataloader = dict(dataset=dict(dataset=data) if _base_.choices.repeat_below else data)
 """
-# `--weights none` sets it to 1, so this training says by settings that its weights are random.
-DECAY = "layer decay 0.8"
+DECAY = "layer decay 0.8"  # with random weights it is 1, which only --cfg-options changes
 TIMES = "optim_wrapper = dict(optimizer=dict(lr=_base_.choices.lr * {times:g}))\n"
 # What the text of a config changes.
 CHANGES = {
@@ -58,16 +56,14 @@ def main() -> None:
     epochs = math.ceil(args.iterations * args.batch / images)
     text = shortened(args.recipe, epochs, epochs, args.channels)
     options = ["--size", str(args.size), "--batch", str(args.batch), "--no-report"]
-    settings: dict[str, dict[str, object]] = {name: {} for name in args.changes}
-    if DECAY in settings:
-        rate = rate_for(args.batch, is_random=True)
-        settings[DECAY] = {"model.backbone.init_cfg": None, "optim_wrapper.optimizer.lr": rate}
+    options += ["--weights", "none"]
+    decay = {"optim_wrapper.paramwise_cfg.layer_decay_rate": 0.8}
     trainings = [
         Training(
             text + CHANGES[name],
             args.data,
-            options if name == DECAY else [*options, "--weights", "none"],
-            {"randomness.seed": args.seed, **settings[name]},
+            options,
+            {"randomness.seed": args.seed, **(decay if name == DECAY else {})},
             name,
         )
         for name in args.changes
