@@ -8,7 +8,7 @@ import torch
 from mmengine.config import Config
 
 from hiera_dense.cli.options import load_config, start_in
-from hiera_dense.data.choices import Given, lines
+from hiera_dense.data.choices import Choices, Given, lines
 from hiera_dense.errors import SetupError
 from hiera_dense.mm.batch import batch_for_gpu
 from hiera_dense.mm.config_file import override
@@ -124,7 +124,7 @@ def _refuse_others(args: argparse.Namespace, start: Start) -> None:
 
 
 def tell_start(cfg: Config, report: str | None) -> None:
-    """Print what a recipe for own data has chosen.
+    """Print what a recipe for own data has chosen, and what a config of it says instead.
 
     Args:
         cfg: The config.
@@ -135,19 +135,34 @@ def tell_start(cfg: Config, report: str | None) -> None:
             print(report)
         return
     print("settings of this run:")
-    for line in lines(cfg.choices.to_dict(), cfg.own_data.classes):
+    for line in lines(_as_set(cfg), cfg.own_data.classes):
         print(f"  {line}")
     precision = "mixed precision" if cfg.optim_wrapper.type == "AmpOptimWrapper" else "float32"
     print(f"  precision: {precision}")
     stops = [hook for hook in cfg.custom_hooks if hook.type == "hiera_dense.EarlyStopping"]
+    is_average = any(hook.type == "EMAHook" for hook in cfg.custom_hooks)
     for hook in stops:
         print(
-            f"  ends early: if {hook.monitor} of the averaged weights (EMA) does not rise by "
-            f"{hook.min_delta:g} in {hook.patience} validations, after {hook.begin:.0%} of the "
-            "epochs"
+            f"  ends early: if {hook.monitor}{' of the averaged weights (EMA)' * is_average} does "
+            f"not rise by {hook.min_delta:g} in {hook.patience} validations, after "
+            f"{hook.begin:.0%} of the epochs"
         )
     weights = weights_in(cfg.model)
     if report:
         print("  weights: " + report.replace("\n", "\n  "))
     elif not cfg.get("resume"):
         print(f"  weights: {weights or 'none, random'}")
+
+
+def _as_set(cfg: Config) -> Choices:
+    """What was chosen, with the values that a config or `--cfg-options` put in its place."""
+    chosen: Choices = cfg.choices.to_dict()
+    batch, warm_up = cfg.train_dataloader.batch_size, cfg.param_scheduler[0]
+    is_warm_up = warm_up.type == "LinearLR" and not warm_up.get("by_epoch", True)
+    chosen["iterations"] = max(1, chosen["iterations"] * chosen["batch"] // batch)
+    chosen["batch"] = batch
+    chosen["lr"] = cfg.optim_wrapper.optimizer.lr
+    chosen["warmup"] = warm_up.end if is_warm_up else 0
+    chosen["epochs"] = cfg.train_cfg.get("max_epochs", chosen["epochs"])
+    chosen["val_interval"] = cfg.train_cfg.get("val_interval", chosen["val_interval"])
+    return chosen

@@ -187,6 +187,26 @@ def uneven(root: Path, images: int) -> Path:
     return root
 
 
+def test_what_is_told_is_what_the_config_trains_with(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HIERA_DENSE_DATA", str(toy / "instances"))
+    config = tmp_path / "mine.py"
+    config.write_text(
+        f"_base_ = {str(recipe('mask-rcnn'))!r}\n"
+        "train_cfg = dict(max_epochs=7, val_interval=3)\n"
+        "train_dataloader = dict(batch_size=4)\n"
+        "optim_wrapper = dict(optimizer=dict(lr=0.5))\n"
+        "param_scheduler = [_base_.cosine]\n"
+        "custom_hooks = [_base_.custom_hooks[1]]\n"
+    )
+    tell_start(Config.fromfile(config), None)
+    said = capsys.readouterr().out
+    assert "length: up to 7 epochs of 2 iterations, with a validation every 3 epochs" in said
+    assert "batch: 4; learning rate 0.5 after 0 iterations of warm-up" in said
+    assert "if coco/segm_mAP does not rise" in said
+
+
 def test_images_with_rare_classes_are_there_more_often(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
