@@ -12,18 +12,21 @@ data=$1 seconds=${2:-60}
 size=512 steps=1000 batch=8 workers=8 counted=20
 precision="optim_wrapper.type=AmpOptimWrapper optim_wrapper.loss_scale=dynamic"
 compiled="--variant compiled:model.backbone.compile=True"
+bfloat16="--variant bfloat16:optim_wrapper.loss_scale.enabled=False,optim_wrapper.dtype=bfloat16"
+detector=mask-rcnn_hiera-t_fpn_8xb8-amp-lsj-100e_coco
 if [ "${TRY:-}" ]; then
-    size=64 steps=2 batch=1 workers=1 counted=1 compiled="" precision="log_level=INFO"
+    size=64 steps=2 batch=1 workers=1 counted=1 compiled="" bfloat16="" precision="log_level=INFO"
+    detector="mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder --data $data"
 fi
 python=${PYTHON:-python}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-for recipe in mask-rcnn_hiera-t_fpn_8xb8-amp-lsj-100e_coco upernet_hiera-t_8xb2-amp-160k_ade20k-512x512; do
+for recipe in "$detector" upernet_hiera-t_8xb2-amp-160k_ade20k-512x512; do
     echo "## $recipe"
     # shellcheck disable=SC2086
-    "$python" -m tools.bench.time_training "$recipe" --batch "$batch" --workers "$workers" \
-        --iterations "$counted" --runs 1 $compiled \
+    "$python" -m tools.bench.time_training $recipe --batch "$batch" --workers "$workers" \
+        --iterations "$counted" --runs 1 $compiled $bfloat16 \
         --variant fused:optim_wrapper.optimizer.fused=True \
         --variant pinned:train_dataloader.pin_memory=True,model.data_preprocessor.non_blocking=True
 done
