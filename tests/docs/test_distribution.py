@@ -24,9 +24,9 @@ def instructions() -> list[list[str]]:
 
 
 def test_the_image_has_no_compiler_and_does_not_run_as_root() -> None:
-    build, final = instructions()
+    base, build, final = instructions()
     assert any("requirements/install.sh" in line for line in build)
-    assert not any("g++" in line or "requirements/" in line for line in final)
+    assert not any("g++" in line or "requirements/" in line for line in (*base, *final))
     users = [line.split()[1] for line in final if line.startswith("USER ")]
     assert users
     assert users[-1] not in ("root", "0")
@@ -34,10 +34,22 @@ def test_the_image_has_no_compiler_and_does_not_run_as_root() -> None:
     assert 'VOLUME ["/data", "/runs"]' in final
 
 
+def test_opencv_loads_where_the_stack_is_installed_and_where_it_runs() -> None:
+    """`install.sh` ends with importing the hosts, in the stage that builds."""
+    base, build, final = instructions()
+    assert base[0].endswith(" AS base")
+    assert any("libgl1 libglib2.0-0" in line for line in base)
+    assert build[0].startswith("FROM base ")
+    assert final[0] == "FROM base"
+
+
 def test_bases_of_the_image_are_of_a_patch_release() -> None:
     text = (ROOT / "docker/Dockerfile").read_text()
     defaults = dict(re.findall(r"^ARG (\w+)=(\S+)$", text, re.M))
-    bases = [stage[0].split()[1].strip("${}") for stage in instructions()]
+    stages = [stage[0].split() for stage in instructions()]
+    own = {words[3] for words in stages if words[2:3] == ["AS"]}
+    bases = [words[1].strip("${}") for words in stages if words[1] not in own]
+    assert bases
     assert all(re.search(r":\d+\.\d+\.\d+-", defaults[base]) for base in bases)
 
 

@@ -11,7 +11,7 @@ from support.common import ROOT
 from support.documents import anchors, links
 
 from hiera_dense.__main__ import COMMANDS
-from tools.site import commands, flow
+from tools.site import commands, flow, hooks
 from tools.site import links as site_links
 
 MADE = {"commands.md", "api.md", "config-types.md"}
@@ -37,6 +37,10 @@ def nav() -> set[str]:
 
 def test_every_page_is_in_the_navigation() -> None:
     assert nav() == {*PAGES.values(), *MADE}
+
+
+def test_pages_with_an_order_in_search_exist() -> None:
+    assert set(hooks.BOOSTS) <= nav()
 
 
 @pytest.mark.parametrize("page", [path for path in PAGES if path.endswith(".md")])

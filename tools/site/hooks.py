@@ -15,6 +15,8 @@ from tools.site import commands, links, notebook, reference
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).parent
 WIDE = ("recipes/", "model_zoo", "weights")  # pages whose tables get the room of their contents
+# The order of pages in search: answers first; the architecture and the changelog name everything.
+BOOSTS = {"questions.md": 3.0, "architecture.md": 0.3, "changelog.md": 0.3}
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -48,6 +50,8 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, **_: Any) 
         return markdown
     if page.file.src_uri.startswith(WIDE):
         page.meta["hide"] = ["toc"]
+    if page.file.src_uri in BOOSTS:
+        page.meta["search"] = {"boost": BOOSTS[page.file.src_uri]}
     text = links.to_site(markdown, path, ROOT, config.extra["repository"])
     if path == "docs/tutorial.ipynb":
         return notebook.with_buttons(text, config.extra["repository"])
