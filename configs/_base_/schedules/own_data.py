@@ -3,7 +3,7 @@
 # `own_*.py` give the length and the learning rate.
 optim_wrapper = dict(
     type='OptimWrapper',  # `hiera-dense train` makes it AmpOptimWrapper where there is a GPU
-    optimizer=dict(type='AdamW', betas=(0.9, 0.999), weight_decay=0.05),
+    optimizer=dict(type='AdamW', betas=(0.9, 0.999), weight_decay=0.05, fused=True),
     clip_grad=dict(max_norm=10.),
     constructor='hiera_dense.LayerDecayOptimWrapperConstructor',
     paramwise_cfg=dict(layer_decay_rate=0.8))
