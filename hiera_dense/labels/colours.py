@@ -15,6 +15,7 @@ from hiera_dense.errors import DataError, shown
 from hiera_dense.labels.export import Colour, Export, Picture, Tally, split_named
 from hiera_dense.labels.files import Images, names_in, read_text
 
+UNKNOWN = "colours that are no class; 255, ignored"
 TABLES = ("labelmap.txt", "label_colors.txt", "class_dict.csv", "colors.txt", "colours.txt")
 BORDER: Colour = (224, 224, 192)  # of objects, in masks of Pascal VOC
 _VOC_CLASSES = (
@@ -63,12 +64,13 @@ def read_colours(
     if not colours:
         raise DataError(
             f"{folder} has no table of colours; expected {', '.join(TABLES)} in it, or --colours "
-            "FILE with a line for each class: name:r,g,b, or r g b name, or name,r,g,b"
+            "FILE with a line for each class: name:r,g,b, or r g b name, or name,r,g,b; masks of "
+            "class numbers need no import, train reads them"
         )
     of_masks, of_images = _folders(folder)
     masks = {path: path.relative_to(folder) for place in of_masks for path in find_images(place)}
     if not masks:
-        expected = "SegmentationClass/, masks/, labels/, or a folder whose name ends in annot"
+        expected = "SegmentationClass/, masks/, labels/, labelsRGB/, or trainannot/"
         raise DataError(f"{folder} has no masks; expected {expected}")
     found = Images([images] if images else of_images)
     lists = _lists(folder)
@@ -149,7 +151,7 @@ def indexed(path: Path, export: Export, tally: Tally) -> NDArray[Any]:
         colour = (value >> 16, value >> 8 & 255, value & 255)
         if colour not in export.colours:
             count = int((inverse == i).sum())
-            tally.lose("colours that are no class; 255, ignored", f"{path}: {colour}, {count} px")
+            tally.lose(UNKNOWN, f"{path}: {colour}, {count} px")
         elif (name := export.colours[colour]) is not None:
             labels[i] = place[name]
     mask: NDArray[Any] = labels[inverse.reshape(numbers.shape)]
@@ -181,7 +183,9 @@ def _folders(folder: Path) -> tuple[list[Path], list[Path]]:
 
 
 def _is_of_masks(name: str) -> bool:
-    return name.lower() in _MASKS or _bare(name) != name
+    """`labels`, `trainannot`, and `labelsRGB` or `mask_colour`, which begin with such a word."""
+    first = re.split(r"[^A-Za-z]|(?<=[a-z])(?=[A-Z])", name)[0]
+    return any(n.lower() in _MASKS for n in (name, first)) or _bare(name) != name
 
 
 def _bare(name: str) -> str:

@@ -20,6 +20,7 @@ from hiera_dense.labels.files import Element, Images, number, only_file, read_xm
 from hiera_dense.labels.shapes import Mask, counts_in, ellipse, rectangle, turned
 
 _LOST = ("points", "polyline", "cuboid", "skeleton", "tag")
+_LARGEST = 1 << 30  # px of an image with masks
 _READ = {"box": "boxes", "polygon": "polygons", "ellipse": "ellipses", "mask": "masks"}
 
 
@@ -101,7 +102,7 @@ def _objects(shape: Element, size: Size, where: str, tally: Tally) -> Iterator[O
         thing.polygons = [ellipse(*axes, value("rotation", "0"))]
     elif kind == "mask":
         sides = [int(value(key)) for key in ("left", "top", "width", "height")]
-        part = _mask(shape.get("rle") or "", sides[2], sides[3], where)
+        part = _mask(shape.get("rle") or "", sides[2], sides[3], size, where)
         thing.counts = counts_in(part, (sides[0], sides[1]), size)
     else:
         thing.polygons = [_points(shape.get("points") or "", where)]
@@ -115,13 +116,16 @@ def _points(text: str, where: str) -> Points:
     return np.array([[number(v, where) for v in pair] for pair in pairs], float)
 
 
-def _mask(text: str, width: int, height: int, where: str) -> Mask:
+def _mask(text: str, width: int, height: int, size: Size, where: str) -> Mask:
     """Runs by rows within a box, the first of them background."""
     runs = [int(number(run, where)) for run in text.split(",")]
+    sides = shown(f"{width} x {height}", 40)
+    if width > size[0] or height > size[1] or size[0] * size[1] > _LARGEST:
+        raise DataError(f"{where}: a mask of {sides} px; expected one within its image")
     if min(runs) < 0 or min(width, height) < 1 or sum(runs) != width * height:
         raise DataError(
-            f"{where}: runs of {sum(runs)} px; expected {width} x {height} px, as its width and "
-            "height say"
+            f"{where}: runs of {shown(str(sum(runs)), 40)} px; expected {sides} px, as its width "
+            "and height say"
         )
     mask: Mask = np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(height, width)
     return mask

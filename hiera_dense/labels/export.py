@@ -18,7 +18,7 @@ Colour = tuple[int, int, int]
 TRAIN, VAL, TEST = "train", "val", "test"
 _SPLITS = {
     TRAIN: ("train", "training", "trainset"),
-    VAL: ("val", "valid", "validation", "dev"),
+    VAL: ("val", "valid", "validate", "validation", "dev"),
     TEST: ("test", "testing"),
 }
 

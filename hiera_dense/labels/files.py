@@ -82,6 +82,40 @@ class Images:
         return found[0] if len(found) == 1 else None
 
 
+def partners(files: Iterable[Path], images: Iterable[Path]) -> dict[Path, Path]:
+    """The file of each image that has one of its name; of several, that in folders of its names.
+
+    Raises:
+        DataError: A file may be of two images in two folders.
+    """
+    by_stem: dict[str, list[Path]] = defaultdict(list)
+    for image in images:
+        by_stem[image.stem].append(image)
+    near = [
+        (-len({*file.parent.parts} & {*image.parent.parts}), image, file)
+        for file in files
+        for image in by_stem.get(file.stem, [])
+    ]
+    found: dict[Path, Path] = {}
+    owners: dict[Path, tuple[int, Path]] = {}
+    for distance, image, file in sorted(near):
+        first, owner = owners.get(file, (0, image))
+        if first == distance and owner.parent != image.parent and image not in found:
+            raise DataError(f"{file} may be of {owner} or {image}; expected names of their own")
+        if file not in owners and image not in found:
+            found[image] = file
+            owners[file] = (distance, image)
+    return found
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder; of a name that none can have, False."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # too long, or with a null byte
+        return False
+
+
 def only_file(place: Path, kind: str, expected: str) -> Path:
     """The one file of a kind in a folder; or that file, if it is given.
 
@@ -148,13 +182,16 @@ def number(text: Any, where: str) -> float:
     """A finite number.
 
     Raises:
-        DataError: It is none; `where` is named.
+        DataError: It is none, or is missing; `where` is named.
     """
+    if text is None:
+        raise DataError(f"{where}: nothing; expected a finite number")
     try:
         value = float(text)
     except (TypeError, ValueError, OverflowError):
         value = float("nan")
-    if isinstance(text, bool) or not abs(value) < float("inf"):
+    # Python reads 1_000 as a number, other tools do not.
+    if isinstance(text, bool) or "_" in str(text) or not abs(value) < float("inf"):
         raise DataError(f"{where}: {shown(str(text), 40)!r}; expected a finite number")
     return value
 

@@ -83,7 +83,10 @@ def import_labels(
     if as_masks and not export.colours:
         classes = [_BACKGROUND, *(name for name in export.classes if name != _BACKGROUND)]
         export = Export(export.pictures, classes)
-    how = divide([picture for picture, _ in ready], val, seed)
+    try:
+        how = divide([picture for picture, _ in ready], val, seed)
+    except DataError as error:  # which what was lost explains
+        raise DataError("; ".join([str(error), *tally.lines()])) from None
     with writing.whole_folder(out, MARK) as folder:
         names = place_images(ready, folder)
         if as_masks:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from hiera_dense.errors import DataError, shown
 from hiera_dense.labels.export import Export, Object, Picture, Size, Tally, classes_of
-from hiera_dense.labels.files import Images, number, read_json
+from hiera_dense.labels.files import Images, is_there, number, read_json
 from hiera_dense.labels.shapes import Mask, box_around, counts_in, ellipse
 
 _LOST = ("point", "points", "line", "linestrip")
@@ -67,7 +67,7 @@ def _picture(file: Path, content: dict[str, Any], found: Images, tally: Tally) -
         raise DataError(f"{file} has imagePath {shown(str(told), 40)!r}; expected a file name")
     name = PureWindowsPath(told).as_posix()
     beside = [file.parent / name, file.parent / Path(name).name]
-    path = next((p.resolve() for p in beside if p.is_file()), None)
+    path = next((p.resolve() for p in beside if is_there(p) and p.is_file()), None)
     path = next((p for p in found.paths if p.resolve() == path), path) if path else None
     if path is None or path not in found.paths:
         path = found.named(name) or found.of_stem(file.stem)

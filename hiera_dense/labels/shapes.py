@@ -116,7 +116,7 @@ def counts_in(part: Mask, offset: tuple[int, int], size: Size) -> Counts:
         offset: Of its upper left corner in the image, (x, y), px.
         size: Of the image, (W, H), px.
     """
-    x, y = offset
+    x, y = (min(max(o, -n), s) for o, n, s in zip(offset, part.shape[::-1], size, strict=True))
     inner = part[max(-y, 0) : size[1] - y, max(-x, 0) : size[0] - x]
     return counts_of(inner, (max(y, 0), max(x, 0)), (size[1], size[0]))
 

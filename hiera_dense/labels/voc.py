@@ -1,7 +1,7 @@
 """Pascal VOC: boxes in XML, and masks of colours with or without masks of objects.
 
-Pixels are counted from 1, and the last one belongs to the box, as in VOC's own files; in a file
-where one is 0 they are counted from 0.
+Pixels are counted from 1, and the last one belongs to the box, as in VOC's own files. In a file
+with a 0 or a fraction, numbers are edges, counted from 0, as LabelMe and CVAT write them.
 """
 
 import re
@@ -13,7 +13,7 @@ from PIL import Image
 
 from hiera_dense.data.images import find_images
 from hiera_dense.data.rle import counts_by_label
-from hiera_dense.errors import DataError, shown
+from hiera_dense.errors import DataError
 from hiera_dense.labels.colours import BORDER, PASCAL, read_table, rgb
 from hiera_dense.labels.export import (
     Box,
@@ -26,7 +26,7 @@ from hiera_dense.labels.export import (
     classes_of,
     split_named,
 )
-from hiera_dense.labels.files import Element, Images, names_in, number, read_xml
+from hiera_dense.labels.files import Element, Images, names_in, number, partners, read_xml
 from hiera_dense.labels.shapes import Mask
 
 _CLASSES, _OBJECTS = "SegmentationClass", "SegmentationObject"
@@ -48,10 +48,11 @@ def read_voc(folder: Path, images: Path | None, tally: Tally, masks: bool = Fals
     Raises:
         DataError: A file is not as VOC has it.
     """
-    coloured = {path.stem: path for path in find_images(folder / _CLASSES)}
-    objects = {path.stem: path for path in find_images(folder / _OBJECTS)}
-    xml = {path.stem: path for path in sorted(folder.rglob("*.xml"))}
+    coloured = find_images(folder / _CLASSES)
+    objects = find_images(folder / _OBJECTS)
+    xml = sorted(path for path in folder.rglob("*.xml") if path.is_file())
     found = Images([images] if images else _image_folders(folder))
+    coloured_of, objects_of, xml_of = (partners(f, found.paths) for f in (coloured, objects, xml))
     splits = _splits(folder, bool(coloured and (masks or objects or not xml)))
     if not (coloured or xml):
         raise DataError(f"{folder} has no Annotations and no {_CLASSES}; expected one of them")
@@ -61,24 +62,24 @@ def read_voc(folder: Path, images: Path | None, tally: Tally, masks: bool = Fals
         table = read_table(folder) or PASCAL
         pictures = []
         for path in found.paths:
-            split, mask = splits.get(path.stem), coloured.pop(path.stem, None)
+            split, mask = splits.get(path.stem), coloured_of.get(path)
             if mask is None:
                 tally.lose("images without a mask", path)
                 continue
             tally.take("masks of colours", mask)
             pictures.append(Picture(path, split or _split_of(path, folder), mask=mask))
-        _lose(coloured, "masks without an image", tally)
+        _lose(coloured, coloured_of, "masks without an image", tally)
         return Export(pictures, [n for n in dict.fromkeys(table.values()) if n], table)
     pictures = []
     for path in found.paths:
         picture = Picture(path, splits.get(path.stem) or _split_of(path, folder))
-        file = xml.pop(path.stem, None)
+        file = xml_of.get(path)
         if objects and coloured:
-            if path.stem not in objects or path.stem not in coloured:
+            if path not in objects_of or path not in coloured_of:
                 tally.lose("images without masks of objects", path)
                 continue
             table = read_table(folder) or PASCAL
-            pair = (objects.pop(path.stem), coloured.pop(path.stem))
+            pair = (objects_of[path], coloured_of[path])
             picture.objects = list(_of_masks(*pair, table, tally))
             with Image.open(pair[0]) as opened:
                 picture.stated = opened.size
@@ -87,14 +88,15 @@ def read_voc(folder: Path, images: Path | None, tally: Tally, masks: bool = Fals
         else:
             picture.stated, picture.objects = _of_xml(file, tally)
         pictures.append(picture)
-    _lose(xml, "label files without an image", tally)
-    _lose(objects, "masks without an image", tally)
+    _lose(xml, xml_of, "label files without an image", tally)
+    _lose(objects, objects_of, "masks without an image", tally)
     return Export(pictures, classes_of(pictures))
 
 
 def _of_xml(path: Path, tally: Tally) -> tuple[Size | None, list[Object]]:
     root = read_xml(path)
-    sides = [number(root.findtext(f"size/{side}") or 0, str(path)) for side in ("width", "height")]
+    names = ("size/width", "size/height")
+    sides = [number(root.findtext(name) or 0, f"{path}, {name}") for name in names]
     size = (int(sides[0]), int(sides[1])) if min(sides) > 0 else None
     things = []
     for place, entry in enumerate(root.iter("object"), 1):
@@ -112,8 +114,9 @@ def _of_xml(path: Path, tally: Tally) -> tuple[Size | None, list[Object]]:
         if entry.findtext("difficult") == "1":
             tally.change("objects marked difficult, which are kept as any other", where)
         things.append(Object(name, where, _box(entry, where)))
-    # One box that starts at 0 tells how the whole file is counted.
-    if all(min(thing.box[:2]) >= 1 for thing in things if thing.box):
+    # One box that starts at 0, or has a fraction, tells how the whole file is counted.
+    boxes = [thing.box for thing in things if thing.box]
+    if all(min(box) >= 1 and all(side == int(side) for side in box) for box in boxes):
         for thing in things:
             if thing.box:
                 left, top, right, bottom = thing.box
@@ -190,6 +193,8 @@ def _split_of(path: Path, folder: Path) -> str | None:
     return next(filter(None, map(split_named, path.relative_to(folder).parts[:-1])), None)
 
 
-def _lose(files: dict[str, Path], kind: str, tally: Tally) -> None:
-    for path in files.values():
-        tally.lose(kind, shown(str(path), None))
+def _lose(files: list[Path], read: dict[Path, Path], kind: str, tally: Tally) -> None:
+    taken = set(read.values())
+    for path in files:
+        if path not in taken:
+            tally.lose(kind, path)

@@ -14,7 +14,7 @@ from hiera_dense.data.masks import IGNORE
 from hiera_dense.data.rle import box_of, encode_counts
 from hiera_dense.errors import DataError
 from hiera_dense.labels import shapes
-from hiera_dense.labels.colours import indexed
+from hiera_dense.labels.colours import UNKNOWN, indexed
 from hiera_dense.labels.export import Export, Object, Picture, Size, Tally
 from hiera_dense.labels.files import Frame
 
@@ -84,11 +84,12 @@ def write_masks(
 
     Raises:
         DataError: There are too many classes; a mask is not of its image's size; two images of a
-            split differ in their suffix alone.
+            split differ in their suffix alone; the masks are not in the colours of the table.
     """
     if len(export.classes) > IGNORE:
         raise DataError(f"{len(export.classes)} classes; expected {IGNORE} or fewer in index masks")
     written: dict[Path, Path] = {}
+    seen: set[int] = set()
     counts: dict[str, int] = defaultdict(int)
     for picture, frame in ready:
         target = (folder / "masks" / str(picture.split) / names[picture.path]).with_suffix(".png")
@@ -102,9 +103,15 @@ def write_masks(
             labels = _upright(indexed(picture.mask, export, tally), picture, frame)
         else:
             labels = _painted(picture, frame.upright, export.classes)
+        seen.update(np.unique(labels).tolist())
         target.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(labels).save(target)
         counts[str(picture.split)] += 1
+    if len(seen - {IGNORE}) < 2 and (unknown := tally.lost.get(UNKNOWN)):
+        raise DataError(
+            f"the masks have fewer than two colours of the table, and others, first {unknown[0]}; "
+            "expected its colours; masks whose values are numbers of classes need no import"
+        )
     (folder / "classes.txt").write_text("\n".join(export.classes) + "\n", encoding="utf-8")
     return dict(counts)
 

@@ -12,13 +12,20 @@ from typing import Any
 import numpy as np
 
 from hiera_dense.data.images import find_images
-from hiera_dense.errors import DataError, shown, some
+from hiera_dense.errors import DataError, shown
 from hiera_dense.labels.export import Export, Object, Picture, Size, Tally, split_named
-from hiera_dense.labels.files import Images, frame_of, names_in, number, read_text
+from hiera_dense.labels.files import Images, frame_of, is_there, names_in, number, read_text
+from hiera_dense.labels.yolo_settings import (
+    NAME_FILES,
+    read_keypoints,
+    read_names,
+    read_places,
+    read_settings,
+)
 
 _IMAGES, _LABELS = "images", "labels"
-_NAME_FILES = ("classes.txt", "obj.names")
-_NO_LABELS = {*_NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt"}
+_NO_LABELS = {*NAME_FILES, "train.txt", "val.txt", "valid.txt", "test.txt", "notes.txt"}
+_NUMBERED = "class_"  # before the number of a class without a name
 _BOX, _SCORED = 5, 6  # columns: class, centre, width, height; and a score
 
 
@@ -33,14 +40,14 @@ def read_yolo(folder: Path, images: Path | None, tally: Tally) -> Export:
     Raises:
         DataError: A file is not as YOLO has it; the message names the line.
     """
-    settings, yaml = _settings(folder)
-    names = _names(settings, yaml, folder)
-    keypoints = 0
-    if shape := settings.get("kpt_shape"):
-        keypoints = int(shape[0]) * int(shape[1])
+    settings, yaml = read_settings(folder)
+    names = read_names(settings, yaml, folder)
+    keypoints = read_keypoints(settings, yaml)
+    found = Images([images or folder])
+    texts = _texts(folder)
     pictures, used = [], set[Path]()
-    for path, split in _images(folder, images, settings, yaml, tally):
-        file = _label_file(path, folder, images)
+    for path, split in _images(folder, images, settings, yaml, found, tally):
+        file = _label_file(path, folder, images) or _only_text(path, texts, found)
         picture = Picture(path, split)
         pictures.append(picture)
         if file is None:
@@ -57,8 +64,15 @@ def read_yolo(folder: Path, images: Path | None, tally: Tally) -> Export:
         for place, line in lines:
             where = f"{file}, line {place}"
             picture.objects += _objects(line.split(), size, where, names, keypoints, tally)
-    for file in _all_label_files(folder, used):
-        tally.lose("label files without an image", file)
+    read = {picture.path for picture in pictures}
+    for path in found.paths:
+        if path not in read:
+            tally.lose(f"images that {yaml and yaml.name} does not name", path)
+    _lose_texts(texts, used, read, found, folder, tally)
+    if not names:
+        names = _numbered(pictures)
+        for name in names:
+            tally.change("classes without a name, which are called by their number", name)
     return Export(pictures, names)
 
 
@@ -66,14 +80,15 @@ def _objects(
     columns: list[str], size: Size, where: str, names: list[str], keypoints: int, tally: Tally
 ) -> Iterator[Object]:
     values = [number(text, where) for text in columns]
+    said = shown(columns[0], 40)
     if values[0] != int(values[0]) or values[0] < 0:
-        raise DataError(f"{where}: class {columns[0]}; expected a whole number from 0 on")
-    label = int(values[0])
-    if names and label >= len(names):
+        raise DataError(f"{where}: class {said}; expected a whole number from 0 on")
+    label, known = int(values[0]), len(names)
+    if names and label >= known:
         raise DataError(
-            f"{where}: class {label}; expected 0 to {len(names) - 1}, as there are names"
+            f"{where}: class {said}; expected 0 to {known - 1}, since {known} have names"
         )
-    name = names[label] if names else f"class_{label}"
+    name = names[label] if names else f"{_NUMBERED}{label}"
     scale = np.array(size, float)
     if keypoints and len(values) == _BOX + keypoints:
         tally.lose("keypoints", where)
@@ -96,65 +111,18 @@ def _objects(
         )
 
 
-def _settings(folder: Path) -> tuple[dict[str, Any], Path | None]:
-    """The content of `data.yaml`, under whatever name, or of darknet's `obj.data`."""
-    found = [p for p in sorted(folder.glob("*.y*ml")) if p.suffix.lower() in (".yaml", ".yml")]
-    if len(found) > 1 and (usual := [p for p in found if p.stem in ("data", "dataset")]):
-        found = usual[:1]
-    if len(found) > 1:
-        raise DataError(f"{folder} has {some(p.name for p in found)}; expected one data.yaml")
-    if found:
-        import yaml
-
-        try:
-            content = yaml.safe_load(read_text(found[0]))
-        except (yaml.YAMLError, RecursionError) as error:
-            said = " ".join(str(error).split())
-            raise DataError(f"{found[0]} is not YAML: {said}") from None
-        if not isinstance(content, dict):
-            raise DataError(f"{found[0]} holds no settings; expected train, val and names")
-        return content, found[0]
-    darknet = folder / "obj.data"
-    if darknet.is_file():
-        pairs = (line.partition("=") for line in names_in(darknet))
-        return {key.strip(): value.strip() for key, _, value in pairs}, darknet
-    return {}, None
-
-
-def _names(settings: dict[str, Any], yaml: Path | None, folder: Path) -> list[str]:
-    names = settings.get("names")
-    if isinstance(names, dict):
-        if sorted(names) != list(range(len(names))):
-            raise DataError(
-                f"{yaml}: names of {some(names)}; expected one for each of 0, 1, 2, ..."
-            )
-        names = [names[i] for i in range(len(names))]
-    if isinstance(names, str):  # a file
-        files = [folder / Path(names).name]
-    elif names is None:
-        files = [folder / name for name in _NAME_FILES]
-    else:
-        if not isinstance(names, list) or not all(isinstance(n, str | int | float) for n in names):
-            raise DataError(f"{yaml}: names {shown(str(names))}; expected a list of names")
-        return [str(name) for name in names]
-    return next((names_in(file) for file in files if file.is_file()), [])
-
-
 def _images(
     folder: Path,
     images: Path | None,
     settings: dict[str, Any],
     yaml: Path | None,
+    named: Images,
     tally: Tally,
 ) -> Iterator[tuple[Path, str | None]]:
     """Every image once, with its split: those that settings name, else all of the folder."""
     seen: set[Path] = set()
-    named = Images([images or folder])
     for key in ("train", "val", "valid", "test"):
-        places = settings.get(key)
-        for place in places if isinstance(places, list) else [places]:
-            if not isinstance(place, str) or not place:
-                continue
+        for place in read_places(settings, key, yaml):
             for path in _paths_at(place, folder, settings, named, key, yaml, tally):
                 if path not in seen:
                     seen.add(path)
@@ -176,17 +144,17 @@ def _paths_at(
     tally: Tally,
 ) -> list[Path]:
     """The images of a folder, or of a list in a text file, that settings name."""
-    root = folder / str(settings.get("path") or "")
+    root = folder.joinpath(*read_places(settings, "path", yaml)[:1])
     bare = place.replace("\\", "/")
     while bare.startswith("../"):  # Roboflow's lead one folder too far up
         bare = bare[3:]
     tried = [root / place, folder / place, folder / bare, folder / Path(bare).name]
     # Darknet's lists are in `data/`, which is the folder itself in an export of CVAT.
-    found = next((p for p in tried if p.exists() and p.resolve() != folder.resolve()), None)
-    if found is None and (root / place).resolve() == folder.resolve():
+    found = next((p for p in tried if is_there(p) and p.resolve() != folder.resolve()), None)
+    if found is None and is_there(root / place) and (root / place).resolve() == folder.resolve():
         found = folder
     if found is None:
-        tally.lose(f"places of {key} images that are not there", f"{yaml}: {place}")
+        tally.lose(f"places of {key} images that are not there", f"{yaml}: {shown(place)}")
         return []
     if found.is_dir():
         return find_images(found)
@@ -194,7 +162,7 @@ def _paths_at(
     for line in names_in(found):
         path = named.named(line)
         if path is None:
-            tally.lose("images in lists that are not there", f"{found}: {line}")
+            tally.lose("images in lists that are not there", f"{found}: {shown(line)}")
         else:
             paths.append(path)
     return paths
@@ -215,15 +183,47 @@ def _label_file(image: Path, folder: Path, images: Path | None) -> Path | None:
     return next((path for path in files if path.is_file() and path.name not in _NO_LABELS), None)
 
 
-def _all_label_files(folder: Path, used: set[Path]) -> list[Path]:
-    """Text files in folders of labels that no image has."""
+def _texts(folder: Path) -> dict[str, list[Path]]:
+    """Text files that may hold labels, by their names without suffix."""
+    files = (Path(top, name) for top, _, names in os.walk(folder) for name in sorted(names))
+    texts: dict[str, list[Path]] = {}
+    for path in files:
+        if path.suffix == ".txt" and path.name not in _NO_LABELS:
+            texts.setdefault(path.stem, []).append(path)
+    return texts
+
+
+def _only_text(image: Path, texts: dict[str, list[Path]], found: Images) -> Path | None:
+    """The text file of an image's name in a folder of another name, where there is but one."""
+    files = texts.get(image.stem, []) + texts.get(image.name, [])
+    return files[0] if len(files) == 1 and found.of_stem(image.stem) else None
+
+
+def _lose_texts(
+    texts: dict[str, list[Path]],
+    used: set[Path],
+    read: set[Path],
+    found: Images,
+    folder: Path,
+    tally: Tally,
+) -> None:
+    """Count the text files that were not read, but are called as an image, or are among labels."""
     folders = {path.parent for path in used}
-    files = [Path(top, name) for top, _, names in os.walk(folder) for name in names]
-    return sorted(
-        path
-        for path in files
-        if path.suffix == ".txt"
-        and path.name not in _NO_LABELS
-        and path not in used
-        and (path.parent in folders or _LABELS in path.relative_to(folder).parts[:-1])
-    )
+    taken = {name for path in read for name in (path.stem, path.name)}
+    others = {name for path in found.paths for name in (path.stem, path.name)} - taken
+    for stem, files in texts.items():
+        for path in files:
+            if path in used:
+                continue
+            if stem in others:
+                tally.lose("label files of images that are not named", path)
+            elif path.parent in folders or _LABELS in path.relative_to(folder).parts[:-1]:
+                tally.lose("label files without an image", path)
+            elif stem in taken:
+                tally.lose("further text files of the name of an image", path)
+
+
+def _numbered(pictures: list[Picture]) -> list[str]:
+    """The classes that objects have where none has a name, in the order of their numbers."""
+    used = {thing.label for picture in pictures for thing in picture.objects}
+    return sorted(used, key=lambda name: int(name.removeprefix(_NUMBERED)))

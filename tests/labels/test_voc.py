@@ -82,6 +82,36 @@ def test_a_file_that_is_none_is_named(boxes: Path, content: str, message: str) -
         imported("voc", boxes)
 
 
+def test_files_of_one_name_belong_to_the_image_in_their_folder(
+    tmp_path: Path, draw: Draw, text: Draw
+) -> None:
+    for split, left in (("train", 11), ("valid", 21)):
+        draw(f"{split}/a.jpg")
+        text(f"{split}/a.xml", xml(80, 60, ("cat", left, 1, 40, 30)))
+    out = imported("voc", tmp_path / "export")
+    assert objects(out) == {"a.jpg": [("cat", [10, 0, 30, 30])]}
+    assert objects(out, "val") == {"a.jpg": [("cat", [20, 0, 20, 30])]}
+    (tmp_path / "export/valid/a.xml").rename(tmp_path / "export/a.xml")
+    (tmp_path / "export/train/a.xml").unlink()
+    with pytest.raises(DataError, match=r"a.xml may be of .*; expected names of their own"):
+        imported("voc", tmp_path / "export")
+
+
+def test_fractions_are_edges_and_not_pixels(tmp_path: Path, draw: Draw, text: Draw) -> None:
+    for name in ("a", "b"):
+        draw(f"JPEGImages/{name}.jpg")
+        text(f"Annotations/{name}.xml", xml(80, 60, ("cat", 10.25, 5.0, 30.5, 20.75)))
+    out = imported("voc", tmp_path / "export")
+    assert list(objects(out).values()) == [[("cat", [10.25, 5, 20.25, 15.75])]]
+
+
+def test_too_few_labelled_images_tell_what_was_lost(boxes: Path) -> None:
+    for path in (boxes / "Annotations").glob("*.xml"):
+        path.rename(path.with_name(f"x-{path.name}"))
+    with pytest.raises(DataError, match=r"no labelled images; .*label files without an image: 6"):
+        imported("voc", boxes)
+
+
 def coloured(path: Path, *regions: tuple[Any, tuple[int, int, int]]) -> None:
     pixels = np.zeros((60, 80, 3), np.uint8)
     for place, colour in regions:
@@ -156,6 +186,25 @@ def test_tables_of_colours(table: str, tmp_path: Path, draw: Draw, text: Draw) -
         "images without a mask": 1,
         "colours that are no class; 255, ignored": 2,
     }
+
+
+def test_masks_of_numbers_are_no_masks_of_colours(tmp_path: Path, draw: Draw) -> None:
+    for name in ("a", "b"):
+        draw(f"JPEGImages/{name}.jpg")
+        path = tmp_path / f"export/SegmentationClass/{name}.png"
+        coloured(path, (np.s_[:20], (1, 1, 1)))
+    with pytest.raises(DataError, match=r"fewer than two colours of the table, and others.*1, 1"):
+        imported("voc", tmp_path / "export")
+    assert not (tmp_path / "new").exists()
+
+
+def test_folders_whose_names_begin_with_labels(tmp_path: Path, draw: Draw, text: Draw) -> None:
+    text("label_colors.txt", "0 0 0\tsky\n64 0 0\tcat\n")
+    for name in ("a", "b"):
+        draw(f"stills/{name}.png")
+        coloured(tmp_path / f"export/labelsRGB/{name}.png", (np.s_[:10], CAT))
+    out = imported("colours", tmp_path / "export")
+    assert (index_mask(next((out / "masks/train").iterdir()))[:10] == 1).all()
 
 
 @pytest.mark.parametrize(

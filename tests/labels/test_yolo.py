@@ -102,7 +102,7 @@ def test_keypoints_are_left_away(export: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("7 .5 .5 .2 .2", "a.txt, line 2: class 7; expected 0 to 2, as there are names"),
+        ("7 .5 .5 .2 .2", "a.txt, line 2: class 7; expected 0 to 2, since 3 have names"),
         ("0 .5 nan .2 .2", "a.txt, line 2: 'nan'; expected a finite number"),
         ("0 .5 .5", "a.txt, line 2: 3 columns; expected class, x, y, width, height, or class and"),
         ("0.5 .5 .5 .2 .2", "a.txt, line 2: class 0.5; expected a whole number from 0 on"),
@@ -130,3 +130,44 @@ def test_settings_that_are_none(export: Path, content: str, message: str) -> Non
     (export / "data.yaml").write_text(content)
     with pytest.raises(DataError, match=message):
         imported("yolo", export)
+
+
+def test_classes_without_names_are_called_by_their_numbers(
+    tmp_path: Path, draw: Draw, text: Draw
+) -> None:
+    for name, number in (("a", 10), ("b", 2)):
+        draw(f"images/{name}.png")
+        text(f"labels/{name}.txt", f"{number} 0.5 0.5 0.5 0.5\n")
+    out = imported("yolo", tmp_path / "export")
+    labels = {thing[0] for part in ("train", "val") for [thing] in objects(out, part).values()}
+    assert labels == {"class_2", "class_10"}
+    assert counted(out, "changed") == {
+        "classes without a name, which are called by their number": 2
+    }
+    text("labels/_darknet.labels", "\n".join("abcdefghijk"))  # as Roboflow's darknet has them
+    out = imported("yolo", tmp_path / "export")
+    labels = {thing[0] for part in ("train", "val") for [thing] in objects(out, part).values()}
+    assert labels == {"c", "k"}
+
+
+def test_labels_in_a_folder_of_another_name_are_found_or_counted(
+    tmp_path: Path, draw: Draw, text: Draw
+) -> None:
+    for name in ("a", "b"):
+        draw(f"Images/{name}.jpg")
+        text(f"Annotations/{name}.txt", "0 0.5 0.5 0.5 0.5\n")
+    draw("Images/c.jpg")
+    text("old/c.txt", "0 0.5 0.5 0.5 0.5\n")
+    text("older/c.txt", "0 0.5 0.5 0.5 0.5\n")
+    out = imported("yolo", tmp_path / "export")
+    assert sum(map(len, (objects(out) | objects(out, "val")).values())) == 2
+    assert counted(out, "lost") == {"further text files of the name of an image": 2}
+
+
+def test_what_settings_do_not_name_is_counted(export: Path, draw: Draw, text: Draw) -> None:
+    draw("more/images/x.png")
+    text("more/labels/x.txt", "0 0.5 0.5 0.5 0.5\n")
+    lost = counted(imported("yolo", export), "lost")
+    assert lost["images that data.yaml does not name"] == 1
+    assert lost["label files of images that are not named"] == 1
+    assert lost["label files without an image"] == 1
