@@ -5,7 +5,8 @@
 #
 # The parts of a training, with and without each setting that may make it faster; then Hiera-T and
 # Swin-T on a folder in COCO's format, for equal time (default: 60 s each) at 512 px, and Hiera-T
-# again after masked pretraining on the same images. TRY=1 does the same in small, on a CPU.
+# again after masked pretraining on the same images. TRY=1 does the same in small on a CPU, without
+# UperNet.
 set -eu
 [ $# -ge 1 ] || { sed -n '2,4p' "$0" >&2; exit 2; }
 data=$1 seconds=${2:-60}
@@ -14,15 +15,16 @@ precision="optim_wrapper.type=AmpOptimWrapper optim_wrapper.loss_scale=dynamic"
 compiled="--variant compiled:model.backbone.compile=True"
 bfloat16="--variant bfloat16:optim_wrapper.loss_scale.enabled=False,optim_wrapper.dtype=bfloat16"
 detector=mask-rcnn_hiera-t_fpn_8xb8-amp-lsj-100e_coco
+segmenter=upernet_hiera-t_8xb2-amp-160k_ade20k-512x512
 if [ "${TRY:-}" ]; then
     size=64 steps=2 batch=1 workers=1 counted=1 compiled="" bfloat16="" precision="log_level=INFO"
-    detector="mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder --data $data"
+    detector="mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder --data $data" segmenter=""
 fi
 python=${PYTHON:-python}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-for recipe in "$detector" upernet_hiera-t_8xb2-amp-160k_ade20k-512x512; do
+for recipe in "$detector" $segmenter; do
     echo "## $recipe"
     # shellcheck disable=SC2086
     "$python" -m tools.bench.time_training $recipe --batch "$batch" --workers "$workers" \
