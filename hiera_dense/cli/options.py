@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,10 @@ def run_parser(description: str | None, example: str) -> argparse.ArgumentParser
 
 
 def load_config(
-    args: argparse.Namespace, run: Path | None = None, what: Given | None = None
+    args: argparse.Namespace,
+    run: Path | None = None,
+    what: Given | None = None,
+    prepare: Callable[[Config], None] | None = None,
 ) -> Config:
     """The config file, or recipe, with the options of the command line applied.
 
@@ -61,6 +65,7 @@ def load_config(
         run: The folder of the run that goes on or is evaluated; mmengine kept its config there.
             Own data are those of `--data`, else of that run, else of the environment.
         what: What a recipe for own data does not choose itself. Default: what that run began with.
+        prepare: Changes the config before `--cfg-options` does.
     """
     os.environ.setdefault("LOCAL_RANK", str(args.local_rank))
     if args.data:
@@ -78,6 +83,8 @@ def load_config(
         raise DataError(f"{args.config}: {error}") from None
     _check_own_data(args, cfg.get("own_data"), record)
     cfg.launcher = args.launcher or ("pytorch" if is_torchelastic_launched() else "none")
+    if prepare:
+        prepare(cfg)
     if args.cfg_options:
         override(cfg, args.cfg_options)
     cfg.work_dir = args.work_dir or cfg.get("work_dir") or default_work_dir(args.config)

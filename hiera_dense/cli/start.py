@@ -11,7 +11,6 @@ from hiera_dense.cli.options import load_config, start_in
 from hiera_dense.data.choices import Choices, Given, lines
 from hiera_dense.errors import SetupError
 from hiera_dense.mm.batch import batch_for_gpu
-from hiera_dense.mm.config_file import override
 from hiera_dense.mm.record import Start
 from hiera_dense.mm.start_weights import NONE, set_weights, weights_in
 from hiera_dense.weights.download import understand
@@ -66,19 +65,22 @@ def load_start(args: argparse.Namespace, run: Path | None) -> Config:
     if args.weights not in (None, NONE):
         understand(args.weights)  # before data are read for nothing
     start = start_in(run, args.config)
-    said = args.cfg_options or {}
-    is_free = "optim_wrapper.type" not in said
+    is_random = args.weights == NONE
+
+    def prepare(cfg: Config) -> None:
+        if start:
+            set_weights(cfg, start.weights)
+        elif args.weights:
+            set_weights(cfg, None if is_random else args.weights)
+        is_amp = start.is_amp if start else "choices" in cfg and torch.cuda.is_available()
+        if is_amp and "optim_wrapper.type" not in (args.cfg_options or {}):
+            use_amp(cfg)
+
     if start:
         _refuse_others(args, start)
-        cfg = load_config(args, run)
-        set_weights(cfg, start.weights)
-        if start.is_amp and is_free:
-            use_amp(cfg)
-        override(cfg, said)
-        return cfg
+        return load_config(args, run, prepare=prepare)
     fixed = args.batch if isinstance(args.batch, int) else None
-    is_random = args.weights == NONE
-    cfg = load_config(args, run, Given(args.size, fixed, is_random))
+    cfg = load_config(args, run, Given(args.size, fixed, is_random), prepare)
     if "choices" not in cfg:
         for name in ("size", "batch"):
             if (value := getattr(args, name)) is not None:
@@ -86,18 +88,10 @@ def load_start(args: argparse.Namespace, run: Path | None) -> Config:
                     f"--{name} {value}: {args.config} does not support --{name}; expected a recipe "
                     "named *-own-data, or --cfg-options"
                 )
-    if args.weights:
-        set_weights(cfg, None if is_random else args.weights)
-    if "choices" in cfg and torch.cuda.is_available() and is_free:
-        use_amp(cfg)
-    override(cfg, said)  # again: it goes before what follows from other options
     if args.batch == AUTO:
         batch = batch_for_gpu(cfg, cfg.choices.images)
         with redirect_stdout(None):
-            found = load_config(args, run, Given(args.size, batch, is_random))
-        found.model, found.optim_wrapper.type = cfg.model, cfg.optim_wrapper.type
-        found.optim_wrapper.paramwise_cfg = cfg.optim_wrapper.paramwise_cfg
-        return found
+            return load_config(args, run, Given(args.size, batch, is_random), prepare)
     return cfg
 
 
