@@ -10,14 +10,14 @@
 set -eu
 [ $# -ge 1 ] || { sed -n '2,4p' "$0" >&2; exit 2; }
 data=$1 seconds=${2:-60}
-size=512 steps=1000 batch=8 workers=8 counted=20
+size=512 steps=1000 batch=8 workers=8 counted=20 warm_up=3
 precision="optim_wrapper.type=AmpOptimWrapper optim_wrapper.loss_scale=dynamic"
 compiled="--variant compiled:model.backbone.compile=True"
 bfloat16="--variant bfloat16:optim_wrapper.loss_scale.enabled=False,optim_wrapper.dtype=bfloat16"
 detector=mask-rcnn_hiera-t_fpn_8xb8-amp-lsj-100e_coco
 segmenter=upernet_hiera-t_8xb2-amp-160k_ade20k-512x512
 if [ "${TRY:-}" ]; then
-    size=64 steps=2 batch=1 workers=1 counted=1 compiled="" bfloat16="" precision="log_level=INFO"
+    size=64 steps=2 batch=1 workers=1 counted=1 warm_up=1 compiled="" bfloat16="" precision="log_level=INFO"
     detector="mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder --data $data" segmenter=""
 fi
 python=${PYTHON:-python}
@@ -28,7 +28,7 @@ for recipe in "$detector" $segmenter; do
     echo "## $recipe"
     # shellcheck disable=SC2086
     "$python" -m tools.bench.time_training $recipe --batch "$batch" --workers "$workers" \
-        --iterations "$counted" --runs 1 $compiled $bfloat16 \
+        --iterations "$counted" --warm-up "$warm_up" --runs 1 $compiled $bfloat16 \
         --variant fused:optim_wrapper.optimizer.fused=True \
         --variant pinned:train_dataloader.pin_memory=True,model.data_preprocessor.non_blocking=True
 done
