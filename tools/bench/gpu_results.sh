@@ -10,14 +10,14 @@
 set -eu
 [ $# -ge 1 ] || { sed -n '2,4p' "$0" >&2; exit 2; }
 data=$1 seconds=${2:-60}
-size=512 steps=1000 batch=8 workers=8 counted=20 warm_up=3
+size=512 steps=1000 batch=8 workers=8 counted=20 warm_up=3 rise=50
 precision="optim_wrapper.type=AmpOptimWrapper optim_wrapper.loss_scale=dynamic"
 compiled="--variant compiled:model.backbone.compile=True"
 bfloat16="--variant bfloat16:optim_wrapper.loss_scale.enabled=False,optim_wrapper.dtype=bfloat16"
 detector=mask-rcnn_hiera-t_fpn_8xb8-amp-lsj-100e_coco
 segmenter=upernet_hiera-t_8xb2-amp-160k_ade20k-512x512
 if [ "${TRY:-}" ]; then
-    size=64 steps=2 batch=1 workers=1 counted=1 warm_up=1 compiled="" bfloat16="" precision="log_level=INFO"
+    size=64 steps=2 batch=1 workers=1 counted=1 warm_up=1 rise=1 compiled="" bfloat16="" precision="log_level=INFO"
     detector="mask-rcnn_hiera-t_fpn_1xb2-200i_coco-folder --data $data" segmenter=""
 fi
 python=${PYTHON:-python}
@@ -36,7 +36,8 @@ done
 echo "## masked pretraining, $steps iterations"
 "$python" -m hiera_dense train mae_hiera-t_1xb16-1k_image-folder-160x160 --data "$data" \
     --work-dir "$work/mae" --cfg-options "train_cfg.max_iters=$steps" "train_cfg.val_interval=$steps" \
-    "default_hooks.checkpoint.interval=$steps" "param_scheduler.1.end=$steps" > "$work/mae.txt" 2>&1 \
+    "default_hooks.checkpoint.interval=$steps" "param_scheduler.0.end=$rise" \
+    "param_scheduler.1.begin=$rise" "param_scheduler.1.end=$steps" > "$work/mae.txt" 2>&1 \
     || { tail "$work/mae.txt"; exit 1; }
 tail -n 1 "$work/mae.txt"
 
