@@ -133,8 +133,9 @@ def tell_start(cfg: Config, report: str | None) -> None:
         print(f"  {line}")
     precision = "mixed precision" if cfg.optim_wrapper.type == "AmpOptimWrapper" else "float32"
     print(f"  precision: {precision}")
-    stops = [hook for hook in cfg.custom_hooks if hook.type == "hiera_dense.EarlyStopping"]
-    is_average = any(hook.type == "EMAHook" for hook in cfg.custom_hooks)
+    hooks = cfg.get("custom_hooks") or []
+    stops = [hook for hook in hooks if hook.type == "hiera_dense.EarlyStopping"]
+    is_average = any(hook.type == "EMAHook" for hook in hooks)
     for hook in stops:
         print(
             f"  ends early: if {hook.monitor}{' of the averaged weights (EMA)' * is_average} does "
@@ -151,12 +152,14 @@ def tell_start(cfg: Config, report: str | None) -> None:
 def _as_set(cfg: Config) -> Choices:
     """What was chosen, with the values that a config or `--cfg-options` put in its place."""
     chosen: Choices = cfg.choices.to_dict()
-    batch, warm_up = cfg.train_dataloader.batch_size, cfg.param_scheduler[0]
-    is_warm_up = warm_up.type == "LinearLR" and not warm_up.get("by_epoch", True)
+    batch, lr = cfg.train_dataloader.batch_size, cfg.optim_wrapper.optimizer.get("lr")
+    schedules = cfg.get("param_scheduler") or []
+    first = schedules[0] if isinstance(schedules, list) and schedules else {}
+    is_warm_up = first.get("type") == "LinearLR" and not first.get("by_epoch", True)
     chosen["iterations"] = max(1, chosen["iterations"] * chosen["batch"] // batch)
     chosen["batch"] = batch
-    chosen["lr"] = cfg.optim_wrapper.optimizer.lr
-    chosen["warmup"] = warm_up.end if is_warm_up else 0
+    chosen["lr"] = lr if isinstance(lr, int | float) else chosen["lr"]  # building refuses others
+    chosen["warmup"] = first.get("end", 0) if is_warm_up else 0
     chosen["epochs"] = cfg.train_cfg.get("max_epochs", chosen["epochs"])
     chosen["val_interval"] = cfg.train_cfg.get("val_interval", chosen["val_interval"])
     return chosen

@@ -50,7 +50,7 @@ def check_engine(cfg: Config) -> None:
             f"{kind} needs several processes; expected torchrun -m hiera_dense train CONFIG, or "
             "--launcher slurm"
         )
-    if any(str(hook.get("type")).endswith("EMAHook") for hook in cfg.get("custom_hooks", [])):
+    if any(str(hook.get("type")).endswith("EMAHook") for hook in cfg.get("custom_hooks") or []):
         raise SetupError(f"{kind}: EMAHook copies whole weights, of which a process holds a share")
     _check_fsdp(wrapper)
 

@@ -205,6 +205,12 @@ def test_what_is_told_is_what_the_config_trains_with(
     assert "length: up to 7 epochs of 2 iterations, with a validation every 3 epochs" in said
     assert "batch: 4; learning rate 0.5 after 0 iterations of warm-up" in said
     assert "if coco/segm_mAP does not rise" in said
+    cfg = Config.fromfile(config)
+    cfg.param_scheduler, cfg.custom_hooks, cfg.optim_wrapper.optimizer.lr = None, None, None
+    tell_start(cfg, None)
+    said = capsys.readouterr().out
+    assert "after 0 iterations of warm-up" in said
+    assert "ends early" not in said
 
 
 def test_images_with_rare_classes_are_there_more_often(

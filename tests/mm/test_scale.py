@@ -323,14 +323,19 @@ def test_a_job_ends_where_a_process_is_killed_and_goes_on(setting: Setting) -> N
     assert not list((setting.folder / "killed").glob("*.part"))
 
 
+def model_and_batch(setting: Setting, scope: str, config: str) -> tuple[Any, dict[str, Any]]:
+    """A model, and the first batch of its training."""
+    cfg = Config.fromfile(setting.folder / config)
+    init_default_scope(scope)
+    model = MODELS.build(cfg.model)
+    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
+    return model, model.data_preprocessor(next(iter(loader)), training=True)
+
+
 def test_a_step_in_bfloat16(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """What AmpOptimWrapper does on a GPU, in autocast: gradients near those of float32."""
     monkeypatch.setenv(VARIABLE, str(setting.toy / "segments"))
-    cfg = Config.fromfile(setting.folder / "segmenter.py")
-    init_default_scope("mmseg")
-    model = MODELS.build(cfg.model)
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    batch = model.data_preprocessor(next(iter(loader)), training=True)
+    model, batch = model_and_batch(setting, "mmseg", "segmenter.py")
     gradients = []
     for mixed in (False, True):
         model.zero_grad()
@@ -379,11 +384,7 @@ def test_regions_and_bfloat16(setting: Setting, monkeypatch: pytest.MonkeyPatch)
 def test_a_detectors_step_in_bfloat16(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its losses are near those of float32; the regions that it draws differ, with the scores."""
     monkeypatch.setenv(VARIABLE, str(setting.toy / "instances"))
-    cfg = Config.fromfile(setting.folder / "detector.py")
-    init_default_scope("mmdet")
-    model = MODELS.build(cfg.model)
-    loader = Runner.build_dataloader(cfg.train_dataloader, seed=0)
-    batch = model.data_preprocessor(next(iter(loader)), training=True)
+    model, batch = model_and_batch(setting, "mmdet", "detector.py")
     found = []
     for mixed in (False, True):
         model.zero_grad()

@@ -26,8 +26,15 @@ from tools.bench.time_data import draw_masks
 from tools.bench.time_training import configured
 
 _WAIT = {
-    *("aten::_local_scalar_dense", "aten::nonzero", "aten::masked_select", "aten::equal"),
-    *("aten::_unique2", "aten::unique_dim"),
+    f"aten::{name}"
+    for name in [
+        "_local_scalar_dense",
+        "nonzero",
+        "masked_select",
+        "equal",
+        "_unique2",
+        "unique_dim",
+    ]
 }
 
 
